@@ -1,0 +1,1 @@
+"""The words of the system. Imports numpy and the standard library only."""

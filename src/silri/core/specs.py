@@ -1,0 +1,135 @@
+"""What an environment's observations and actions look like, and whether a value fits.
+
+Shape legend for the whole package: ``B`` batch, ``T`` steps of an episode, ``U`` updates per
+step, ``A`` length of the action vector, ``D`` continuous action dimensions, ``G`` grippers,
+``C`` gripper classes, ``E`` ensemble members.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from silri.core.errors import ConfigError, NonFiniteError, SpecError
+
+Observation = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """Shape and dtype of one array.
+
+    Attributes:
+        shape: without any batch axis.
+        dtype: numpy name; ``float32`` for vectors, ``uint8`` for images.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    def validate(self, name: str, value: Any) -> np.ndarray:
+        """``value`` as an array of this spec's dtype.
+
+        Raises:
+            SpecError: on a wrong shape, or an image that is not uint8.
+            NonFiniteError: on NaN or infinity.
+        """
+        array = np.asarray(value)
+        if array.shape != self.shape:
+            raise SpecError(f"'{name}' has shape {array.shape}; the spec says {self.shape}")
+        if self.dtype == "uint8" and array.dtype != np.uint8:
+            raise SpecError(f"'{name}' has dtype {array.dtype}; an image must be uint8 (0-255)")
+        array = np.asarray(array, dtype=self.dtype)
+        if self.dtype != "uint8" and not np.isfinite(array).all():
+            bad = np.flatnonzero(~np.isfinite(array.ravel()))
+            raise NonFiniteError(
+                f"'{name}' is not finite at index {bad[:8].tolist()}: "
+                f"{array.ravel()[bad[:8]].tolist()}"
+            )
+        return array
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """An action vector in [-1, 1] with some dimensions that are discrete grippers.
+
+    One arm or two, gripper or none, is a matter of this spec: ``ActionSpec(7, (6,))`` is an arm
+    with a gripper, ``ActionSpec(14, (6, 13))`` two of them, ``ActionSpec(2)`` a planar pusher.
+
+    Attributes:
+        size: ``A``, length of the whole vector.
+        gripper: indices of the ``G`` discrete dimensions, ascending.
+        gripper_values: the action value of each of the ``C`` gripper classes.
+    """
+
+    size: int
+    gripper: tuple[int, ...] = ()
+    gripper_values: tuple[float, ...] = (-1.0, 1.0)
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ConfigError(f"an action needs at least one dimension, got size {self.size}")
+        if list(self.gripper) != sorted(set(self.gripper)):
+            raise ConfigError(f"gripper indices must ascend without repeats, got {self.gripper}")
+        if any(not 0 <= index < self.size for index in self.gripper):
+            raise ConfigError(f"gripper indices {self.gripper} exceed the action size {self.size}")
+        if len(self.gripper_values) < 2:
+            raise ConfigError(f"a discrete gripper needs two classes, got {self.gripper_values}")
+
+    @property
+    def continuous(self) -> tuple[int, ...]:
+        """Indices of the ``D`` continuous dimensions."""
+        return tuple(index for index in range(self.size) if index not in self.gripper)
+
+    def validate(self, name: str, value: Any) -> np.ndarray:
+        """``value`` as a float32 vector of length ``A``; see :meth:`ArraySpec.validate`."""
+        return ArraySpec((self.size,)).validate(name, value)
+
+    def snap(self, action: np.ndarray) -> np.ndarray:
+        """Clip to [-1, 1] and move gripper dimensions to their nearest class value."""
+        action = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
+        if self.gripper:
+            index = list(self.gripper)
+            values = np.asarray(self.gripper_values, np.float32)
+            distance = np.abs(action[..., index, None] - values)
+            action[..., index] = values[distance.argmin(-1)]
+        return action
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """Everything an agent or a store must know about an environment.
+
+    Attributes:
+        name: e.g. ``metaworld/drawer-open-v3``.
+        observation: spec per key; LeRobot's keys without their prefix (``state``, ...).
+        action: the action vector.
+        max_episode_steps: decisions until the time-out.
+        control_hz: decisions per second that the task is meant for.
+    """
+
+    name: str
+    observation: Mapping[str, ArraySpec]
+    action: ActionSpec
+    max_episode_steps: int
+    control_hz: float = 10.0
+
+    def validate_observation(self, observation: Mapping[str, Any]) -> Observation:
+        """A checked copy with the spec's dtypes; errors name the key.
+
+        Raises:
+            SpecError: on missing or surplus keys, a wrong shape or dtype.
+            NonFiniteError: on NaN or infinity.
+        """
+        if set(observation) != set(self.observation):
+            raise SpecError(
+                f"observation of {self.name} has keys {sorted(observation)}; "
+                f"the spec says {sorted(self.observation)}"
+            )
+        return {
+            key: spec.validate(f"observation.{key}", observation[key])
+            for key, spec in self.observation.items()
+        }

@@ -1,0 +1,1 @@
+"""Episode -> replay -> mixer; the store keeps episodes on disk."""

@@ -1,0 +1,161 @@
+"""Folding steps into an episode: the only writer of (observation, action, next observation)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from silri.core.errors import NonFiniteError
+from silri.core.specs import EnvSpec, Observation
+from silri.core.transition import Transition
+
+# Per-frame columns of an episode and their dtypes; (T, A) for the three actions, else (T,).
+ACTION_COLUMNS = ("action", "policy_action", "human_action")
+SCALAR_COLUMNS: Mapping[str, str] = {
+    "human_weight": "float32",
+    "reward": "float32",
+    "terminated": "bool",
+    "truncated": "bool",
+    "is_intervention": "bool",
+    "grasp_penalty": "float32",
+    "policy_version": "int64",
+}
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One whole attempt, autonomous and human parts together.
+
+    ::
+
+        observations   o_0  o_1  ...  o_{T-1}  o_T      T + 1 rows: o_T is the final observation
+        frames          0    1   ...    T-1             T rows: action, reward, flags, diagnostics
+        transition t = (o_t, frame t, o_{t+1})          never crosses an episode
+
+    Attributes:
+        episode_id: index in the run's store.
+        observations: dict of (T + 1, *shape).
+        frames: column name (:data:`ACTION_COLUMNS`, :data:`SCALAR_COLUMNS`) to (T, ...).
+        diagnostics: what ``Agent.act`` said, name to (T,) float32, NaN where it said nothing.
+        success: the task was done at the end.
+        is_demo: recorded by the operator alone, before training.
+        seed: the layout's reset seed.
+        task: natural-language or registry name of the task.
+        operator: name of the operator.
+    """
+
+    episode_id: int
+    observations: Observation
+    frames: dict[str, np.ndarray]
+    diagnostics: dict[str, np.ndarray]
+    success: bool
+    is_demo: bool
+    seed: int
+    task: str
+    operator: str
+
+    def __len__(self) -> int:
+        return len(self.frames["reward"])
+
+    def stats(self) -> dict[str, float]:
+        """Counts of this episode; every number is computed from per-step flags.
+
+        ``interventions`` counts 0 -> 1 edges; ``return`` is the undiscounted sum of rewards.
+        """
+        flags = self.frames["is_intervention"].astype(np.int8)
+        edges = int((np.diff(flags, prepend=0) == 1).sum())
+        return {
+            "length": float(len(self)),
+            "success": float(self.success),
+            "return": float(self.frames["reward"].sum(dtype=np.float64)),
+            "intervention_steps": float(flags.sum()),
+            "intervention_rate": float(flags.mean()),
+            "interventions": float(edges),
+            "terminated": float(self.frames["terminated"][-1]),
+            "truncated": float(self.frames["truncated"][-1]),
+        }
+
+
+@dataclass
+class EpisodeBuilder:
+    """Collects transitions of one episode; refuses what is not finite.
+
+    Attributes:
+        spec: of the environment.
+        episode_id, is_demo, seed, task, operator: see :class:`Episode`.
+    """
+
+    spec: EnvSpec
+    episode_id: int
+    is_demo: bool
+    seed: int
+    task: str
+    operator: str
+    _transitions: list[Transition] = field(default_factory=list)
+    _diagnostics: list[Mapping[str, float]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self._transitions)
+
+    def add(self, transition: Transition, diagnostics: Mapping[str, float]) -> None:
+        """Append one step, which must follow the last one.
+
+        Raises:
+            NonFiniteError: NaN or infinity in an action, the reward or the next observation. The
+                transition is kept all the same, so that :meth:`build` can hand the episode to
+                quarantine.
+        """
+        if self._transitions and self._transitions[-1].terminated:
+            raise ValueError("a step after a terminated one: the loop forgot to reset")
+        self._transitions.append(transition)
+        self._diagnostics.append(diagnostics)
+        checks = {
+            "action": transition.action,
+            "policy_action": transition.policy_action,
+            "reward": transition.reward,
+            **{f"next_observation.{k}": v for k, v in transition.next_observation.items()},
+        }
+        if transition.is_intervention:
+            checks["human_action"] = transition.human_action
+        for name, value in checks.items():
+            if not np.isfinite(value).all():
+                raise NonFiniteError(
+                    f"'{name}' is not finite at step {transition.step} of episode "
+                    f"{self.episode_id}: {np.asarray(value).ravel()[:8].tolist()}"
+                )
+
+    def build(self, *, success: bool) -> Episode:
+        """The finished episode (at least one step)."""
+        rows = self._transitions
+        if not rows:
+            raise ValueError(f"episode {self.episode_id} has no step")
+        observations = {
+            key: np.stack(
+                [row.observation[key] for row in rows] + [rows[-1].next_observation[key]]
+            ).astype(array.dtype)
+            for key, array in self.spec.observation.items()
+        }
+        frames = {
+            name: np.stack([getattr(row, name) for row in rows]).astype(np.float32)
+            for name in ACTION_COLUMNS
+        }
+        for name, dtype in SCALAR_COLUMNS.items():
+            frames[name] = np.asarray([getattr(row, name) for row in rows], dtype)
+        names = sorted({name for row in self._diagnostics for name in row})
+        diagnostics = {
+            name: np.asarray([row.get(name, np.nan) for row in self._diagnostics], np.float32)
+            for name in names
+        }
+        return Episode(
+            episode_id=self.episode_id,
+            observations=observations,
+            frames=frames,
+            diagnostics=diagnostics,
+            success=success,
+            is_demo=self.is_demo,
+            seed=self.seed,
+            task=self.task,
+            operator=self.operator,
+        )
