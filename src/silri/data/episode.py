@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,8 @@ class Episode:
         seed: the layout's reset seed.
         task: natural-language or registry name of the task.
         operator: name of the operator.
+        extras: per-step arrays that an agent declares (Monte-Carlo return, cached features),
+            name to (T, *shape); also settable after the fact by ``dataclasses.replace``.
     """
 
     episode_id: int
@@ -55,6 +58,7 @@ class Episode:
     seed: int
     task: str
     operator: str
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.frames["reward"])
@@ -111,7 +115,7 @@ class EpisodeBuilder:
             raise ValueError("a step after a terminated one: the loop forgot to reset")
         self._transitions.append(transition)
         self._diagnostics.append(diagnostics)
-        checks = {
+        checks: dict[str, Any] = {
             "action": transition.action,
             "policy_action": transition.policy_action,
             "reward": transition.reward,
@@ -148,6 +152,10 @@ class EpisodeBuilder:
             name: np.asarray([row.get(name, np.nan) for row in self._diagnostics], np.float32)
             for name in names
         }
+        extras = {
+            name: np.stack([np.asarray(row.extras[name]) for row in rows])
+            for name in sorted(rows[0].extras)
+        }
         return Episode(
             episode_id=self.episode_id,
             observations=observations,
@@ -158,4 +166,5 @@ class EpisodeBuilder:
             seed=self.seed,
             task=self.task,
             operator=self.operator,
+            extras=extras,
         )
