@@ -1,1 +1,1 @@
-"""silri.evaluation"""
+"""Measuring a run: intervals, thresholds, figures."""
