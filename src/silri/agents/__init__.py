@@ -1,1 +1,1 @@
-"""silri.agents"""
+"""One algorithm per file, in its paper's order."""

@@ -1,0 +1,187 @@
+"""What every agent is: an immutable pytree with act, update and pretrain."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+from typing_extensions import Self
+
+from silri.core.errors import ConfigError
+from silri.core.specs import ActionSpec, EnvSpec, Observation
+from silri.core.transition import Batch
+from silri.nn.mlp import Trunk
+from silri.nn.normalizer import Normalizer
+from silri.nn.train_state import Info
+
+Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """Fields that every algorithm has; each algorithm adds its own."""
+
+    trunk: Trunk = field(default_factory=Trunk)  # hidden layers of every network
+    learning_rate: float = 3e-4  # Adam, all networks unless said otherwise
+    batch_size: int = 256  # rows of one gradient step
+    online_fraction: float = 0.5  # share of a batch from the online buffer; the rest is guidance
+    utd: int = 2  # critic updates per learner iteration (update-to-data ratio)
+    pretrain_steps: int = 0  # gradient steps on demonstrations before the first episode
+
+    def __post_init__(self) -> None:
+        checks = {
+            "learning_rate": (self.learning_rate > 0, "a positive number"),
+            "batch_size": (self.batch_size >= 2, "at least 2"),
+            "online_fraction": (0 <= self.online_fraction <= 1, "a share between 0 and 1"),
+            "utd": (self.utd >= 1, "at least 1"),
+            "pretrain_steps": (self.pretrain_steps >= 0, "0 or more"),
+        }
+        require(self, checks)
+
+
+def require(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
+    """Raise for the first field whose check fails.
+
+    Raises:
+        ConfigError: naming the field, what it got and what it takes.
+    """
+    for name, (ok, takes) in checks.items():
+        if not ok:
+            raise ConfigError(f"agent.{name} takes {takes}, got {getattr(config, name)!r}")
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named setting of an algorithm: its config, and what it changes around the agent.
+
+    Attributes:
+        config: the agent's configuration.
+        env: overrides of the environment's configuration (rewards of a publication, say).
+        summary: one line for ``silri list``.
+    """
+
+    config: AgentConfig
+    summary: str
+    env: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Agent(struct.PyTreeNode):
+    """Base of all agents. Subclasses define ``create``, ``policy``, ``update``, ``pretrain``.
+
+    Everything that learns or changes is a leaf, so a checkpoint of the leaves is the whole agent;
+    random draws derive from ``seed`` and ``iterations`` (or the episode and the step), so there
+    is no generator to save.
+
+    Attributes:
+        config: hyper-parameters.
+        action_spec: layout of the action vector.
+        normalizer: observation statistics.
+        seed: () uint32.
+        iterations: () int32, learner iterations so far.
+    """
+
+    config: Any = struct.field(pytree_node=False)
+    action_spec: ActionSpec = struct.field(pytree_node=False)
+    normalizer: Normalizer
+    seed: jax.Array
+    iterations: jax.Array
+
+    learns_online: ClassVar[bool] = True  # False: trained before the first episode, then fixed
+
+    @classmethod
+    def create(
+        cls, config: Any, spec: EnvSpec, statistics: Statistics | None, seed: int
+    ) -> Self:
+        """Fresh networks for ``spec``; ``statistics`` as (mean, std) per observation key."""
+        raise NotImplementedError
+
+    def policy(
+        self, features: jax.Array, key: jax.Array, explore: bool
+    ) -> tuple[jax.Array, Info]:
+        """(..., F) -> action (..., A) in [-1, 1] and diagnostics, name to (...,)."""
+        raise NotImplementedError
+
+    def mean_action(self, features: jax.Array) -> jax.Array:
+        """(..., F) -> (..., A): the action that is evaluated and deployed."""
+        raise NotImplementedError
+
+    def update(self, batch: Batch) -> tuple[Self, Info]:
+        """One learner iteration on a batch with leading axes (U, B)."""
+        raise NotImplementedError
+
+    def pretrain(self, batch: Batch) -> tuple[Self, Info]:
+        """U gradient steps on demonstrations, batch (U, B); the identity unless overridden."""
+        del batch
+        return self, {}
+
+    def update_guidance(self, batch: Batch) -> tuple[Self, Info]:
+        """A burst on demonstrations and interventions, batch (U, B); see the next method."""
+        del batch
+        return self, {}
+
+    def guidance_updates_owed(self, before: int, after: int) -> int:
+        """Burst length when intervention steps have grown from ``before`` to ``after``."""
+        del before, after
+        return 0
+
+    # -- shared machinery ------------------------------------------------------------------
+
+    @classmethod
+    def base_fields(
+        cls, config: Any, spec: EnvSpec, statistics: Statistics | None, seed: int
+    ) -> tuple[dict[str, Any], jax.Array, jax.Array, jax.Array]:
+        """Common fields, an initialisation key, and example features (1, F), actions (1, D)."""
+        if not spec.action.continuous:
+            raise ConfigError(f"{spec.name} has no continuous action dimension; this needs one")
+        normalizer = Normalizer.create(spec, statistics)
+        example = {
+            key: jnp.zeros((1, *array.shape), jnp.float32)
+            for key, array in spec.observation.items()
+        }
+        fields = {
+            "config": config,
+            "action_spec": spec.action,
+            "normalizer": normalizer,
+            "seed": jnp.asarray(seed, jnp.uint32),
+            "iterations": jnp.asarray(0, jnp.int32),
+        }
+        features = normalizer.features(example)
+        actions = jnp.zeros((1, len(spec.action.continuous)), jnp.float32)
+        return fields, jax.random.key(seed), features, actions
+
+    def update_key(self) -> jax.Array:
+        """The random key of the next learner iteration."""
+        return jax.random.fold_in(jax.random.key(self.seed), self.iterations)
+
+    def act(
+        self, observation: Observation, *, episode: int, step: int, explore: bool
+    ) -> tuple[np.ndarray, dict[str, float]]:
+        """One decision, one dispatch: the action (A,) and the diagnostics behind it."""
+        action, diagnostics = _act(self, observation, episode, step, explore)
+        action, diagnostics = jax.device_get((action, diagnostics))
+        return action, {name: float(value) for name, value in diagnostics.items()}
+
+    def act_deterministic(self, observation: Observation) -> np.ndarray:
+        """The mean action for one observation or a batch of them, without diagnostics."""
+        return np.asarray(_mean_action(self, observation))
+
+
+@functools.partial(jax.jit, static_argnames="explore")
+def _act(
+    agent: Agent, observation: Observation, episode: int, step: int, explore: bool
+) -> tuple[jax.Array, Info]:
+    # A stream of its own, so that no decision shares a key with an update.
+    key = jax.random.fold_in(jax.random.key(agent.seed), jnp.uint32(0xFFFFFFFF))
+    key = jax.random.fold_in(jax.random.fold_in(key, episode), step)
+    return agent.policy(agent.normalizer.features(observation), key, explore)
+
+
+@jax.jit
+def _mean_action(agent: Agent, observation: Observation) -> jax.Array:
+    return agent.mean_action(agent.normalizer.features(observation))

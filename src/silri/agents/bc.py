@@ -1,0 +1,145 @@
+r"""BC: behaviour cloning of the demonstrations; the floor that every other method must beat.
+
+::
+
+    L = -mean m log N(a_human; mu(s), sigma(s)^2) + CE(gripper),   m = 1 where a person acted
+
+A Gaussian with a tanh mean and a learned deviation, and a cross-entropy head for discrete
+grippers; trained before the first episode, then fixed. It acts with its mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from typing_extensions import Self
+
+from silri.agents.base import Agent, AgentConfig, Preset, Statistics, require
+from silri.agents.losses import gripper_cross_entropy, masked_mean
+from silri.core.specs import EnvSpec
+from silri.core.transition import Batch
+from silri.nn.actions import continuous_part, gripper_classes, join
+from silri.nn.distributions import normal_log_prob
+from silri.nn.heads import GaussianPolicy, GripperHead
+from silri.nn.mlp import Trunk
+from silri.nn.train_state import Info, Params, TrainState
+
+
+@dataclass(frozen=True)
+class BCConfig(AgentConfig):
+    """Demonstrations only."""
+
+    online_fraction: float = 0.0  # every row is a demonstration
+    utd: int = 1  # gradient steps per learner iteration (unused: BC does not learn online)
+    pretrain_steps: int = 20_000  # the published count
+    std_bounds: tuple[float, float] = (1e-2, 2.0)  # of the learned deviation
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self,
+            {"std_bounds": (0 < self.std_bounds[0] < self.std_bounds[1], "0 < low < high")},
+        )
+
+
+class BCAgent(Agent):
+    """A cloned policy; ``gripper`` is None without a discrete gripper."""
+
+    learns_online = False
+
+    actor: TrainState
+    gripper: TrainState | None = struct.field(default=None)
+
+    def actor_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
+        """-mean m log N(a_human; mu(s), sigma(s)^2)."""
+        mean, std = self.actor(features, params=params)
+        actions = continuous_part(self.action_spec, batch.human_action)
+        mask = batch.is_intervention
+        loss = -masked_mean(normal_log_prob(actions, mean, std), mask)
+        error = masked_mean(jnp.mean((actions - mean) ** 2, axis=-1), mask)
+        return loss, {"actor/nll": loss, "actor/squared_error": error}
+
+    def gripper_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
+        """Cross-entropy on the person's gripper command."""
+        assert self.gripper is not None
+        logits = self.gripper(features, params=params)
+        classes = gripper_classes(self.action_spec, batch.human_action)
+        return gripper_cross_entropy(logits, classes, batch.is_intervention)
+
+    @jax.jit
+    def update(self, batch: Batch) -> tuple[Self, Info]:
+        """U gradient steps on human rows; nothing moves in a step that has none."""
+        features = self.normalizer.features(batch.observation)
+
+        def step(agent: Self, inputs: tuple[jax.Array, Batch]) -> tuple[Self, Info]:
+            rows, demos = inputs
+            active = demos.is_intervention.any()
+            actor, info = agent.actor.apply_loss_if(
+                active, lambda params: agent.actor_loss(params, rows, demos)
+            )
+            agent = agent.replace(actor=actor)
+            if agent.gripper is not None:
+                gripper, extra = agent.gripper.apply_loss_if(
+                    active, lambda params: agent.gripper_loss(params, rows, demos)
+                )
+                agent, info = agent.replace(gripper=gripper), info | extra
+            return agent, info
+
+        agent, infos = jax.lax.scan(step, self, (features, batch))
+        agent = agent.replace(iterations=agent.iterations + 1)
+        return agent, jax.tree.map(lambda x: x[-1], infos)
+
+    def pretrain(self, batch: Batch) -> tuple[Self, Info]:
+        """The same steps; learner iterations are counted online only."""
+        agent, info = self.update(batch)
+        return agent.replace(iterations=self.iterations), info
+
+    def mean_action(self, features: jax.Array) -> jax.Array:
+        """The mean and the likeliest gripper command."""
+        mean, _ = self.actor(features)
+        classes = None
+        if self.gripper is not None:
+            classes = jnp.argmax(self.gripper(features), axis=-1)
+        return join(self.action_spec, mean, classes)
+
+    def policy(self, features: jax.Array, key: jax.Array, explore: bool) -> tuple[jax.Array, Info]:
+        """The mean action whether exploring or not; diagnostics: the learned deviation."""
+        del key, explore
+        _, std = self.actor(features)
+        return self.mean_action(features), {"policy_std": jnp.mean(std, axis=-1)}
+
+    @classmethod
+    def create(
+        cls, config: BCConfig, spec: EnvSpec, statistics: Statistics | None, seed: int
+    ) -> Self:
+        """Fresh networks; see :meth:`Agent.create`."""
+        fields, key, features, actions = cls.base_fields(config, spec, statistics, seed)
+        actor_key, gripper_key = jax.random.split(key)
+        rate = {"learning_rate": config.learning_rate}
+        policy = GaussianPolicy(
+            config.trunk, actions.shape[-1], scale_bounds=config.std_bounds
+        )
+        gripper = None
+        if spec.action.gripper:
+            head = GripperHead(
+                config.trunk, len(spec.action.gripper), len(spec.action.gripper_values)
+            )
+            gripper = TrainState.create(head, gripper_key, features, **rate)
+        return cls(
+            **fields,
+            actor=TrainState.create(policy, actor_key, features, **rate),
+            gripper=gripper,
+        )
+
+
+DEFAULT = BCConfig()
+PRESETS = {
+    "default": Preset(DEFAULT, "the shared harness: silri's trunk"),
+    "published": Preset(
+        replace(DEFAULT, trunk=Trunk(hidden=(512, 512, 512), activation="tanh")),
+        "HIL-SERL's baseline: three layers of 512, tanh",
+    ),
+}

@@ -1,0 +1,60 @@
+"""Observations to one feature vector, by statistics of the demonstrations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from silri.core.errors import ConfigError
+from silri.core.specs import EnvSpec
+
+
+class Normalizer(struct.PyTreeNode):
+    """Fixed statistics, saved with the policy.
+
+    Attributes:
+        mean, std: dict of (*shape) per observation key.
+    """
+
+    mean: dict[str, jax.Array]
+    std: dict[str, jax.Array]
+
+    @classmethod
+    def create(
+        cls, spec: EnvSpec, statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None
+    ) -> Normalizer:
+        """From (mean, std) per key; without statistics, the identity.
+
+        Raises:
+            ConfigError: the spec has an observation that is not a float vector.
+        """
+        images = [key for key, array in spec.observation.items() if array.dtype == "uint8"]
+        if images:
+            raise ConfigError(
+                f"{spec.name} has image observations {images}; this version trains on vectors"
+            )
+        mean, std = {}, {}
+        for key, array in spec.observation.items():
+            zero, one = np.zeros(array.shape, np.float32), np.ones(array.shape, np.float32)
+            mean[key], std[key] = (
+                (jnp.asarray(a, jnp.float32) for a in statistics[key])
+                if statistics is not None
+                else (jnp.asarray(zero), jnp.asarray(one))
+            )
+        return cls(mean=mean, std=std)
+
+    def features(self, observation: Mapping[str, jax.Array]) -> jax.Array:
+        """(..., F): normalised keys in alphabetical order, flattened and concatenated."""
+        parts = []
+        for key in sorted(self.mean):
+            mean, std = self.mean[key], self.std[key]
+            value = jnp.asarray(observation[key], jnp.float32)
+            batch_shape = value.shape[: value.ndim - mean.ndim]
+            expand = (1,) * len(batch_shape)
+            value = (value - mean.reshape(expand + mean.shape)) / std.reshape(expand + std.shape)
+            parts.append(value.reshape((*batch_shape, -1)))
+        return jnp.concatenate(parts, axis=-1)

@@ -1,0 +1,91 @@
+"""One parameter tree and one optimiser per network; skipping an update is not calling it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+Params = Any
+Info = dict[str, jax.Array]
+
+
+@functools.cache
+def adam(learning_rate: float, clip: float | None = None) -> optax.GradientTransformation:
+    """Adam, after a global-norm clip if asked; cached, so that equal agents share compiled code."""
+    steps = [optax.adam(learning_rate)]
+    if clip is not None:
+        steps.insert(0, optax.clip_by_global_norm(clip))
+    return optax.chain(*steps)
+
+
+class TrainState(struct.PyTreeNode):
+    """A network, its parameters and its optimiser.
+
+    Calling it uses the *stored* parameters without a gradient; hand it ``params=`` to let one
+    flow. So where gradients go is visible at the call.
+    """
+
+    params: Params
+    opt_state: optax.OptState
+    module: nn.Module = struct.field(pytree_node=False)
+    optimizer: optax.GradientTransformation = struct.field(pytree_node=False)
+
+    @classmethod
+    def create(
+        cls,
+        module: nn.Module,
+        key: jax.Array,
+        *inputs: jax.Array,
+        learning_rate: float,
+        clip: float | None = None,
+    ) -> TrainState:
+        """Initialise ``module`` on ``inputs`` with an Adam of its own."""
+        optimizer = adam(learning_rate, clip)
+        params = jax.jit(module.init)(key, *inputs)["params"]
+        return cls(
+            params=params, opt_state=optimizer.init(params), module=module, optimizer=optimizer
+        )
+
+    def __call__(self, *inputs: jax.Array, params: Params | None = None) -> Any:
+        if params is None:
+            params = jax.lax.stop_gradient(self.params)
+        return self.module.apply({"params": params}, *inputs)
+
+    def apply_loss(
+        self, loss: Callable[[Params], tuple[jax.Array, Info]]
+    ) -> tuple[TrainState, Info]:
+        """One optimiser step on ``loss(params) -> (scalar, info)``."""
+        grads, info = jax.grad(loss, has_aux=True)(self.params)
+        # Optax mixes Python floats, int32 counters and float32 moments on purpose.
+        with jax.numpy_dtype_promotion("standard"):
+            updates, opt_state = self.optimizer.update(grads, self.opt_state, self.params)
+            params = optax.apply_updates(self.params, updates)
+        return self.replace(params=params, opt_state=opt_state), info
+
+    def apply_loss_if(
+        self, active: jax.Array, loss: Callable[[Params], tuple[jax.Array, Info]]
+    ) -> tuple[TrainState, Info]:
+        """As :meth:`apply_loss`, but parameters *and* moments stay put unless ``active``.
+
+        For losses over a masked selection that may be empty (trap T6): a zero gradient would
+        still move the parameters through Adam's momentum.
+        """
+        stepped, info = self.apply_loss(loss)
+        params, opt_state = jax.tree.map(
+            lambda new, old: jnp.where(active, new, old),
+            (stepped.params, stepped.opt_state),
+            (self.params, self.opt_state),
+        )
+        return self.replace(params=params, opt_state=opt_state), info
+
+
+def polyak(online: Params, target: Params, tau: float) -> Params:
+    """target <- tau online + (1 - tau) target, leaf by leaf."""
+    return jax.tree.map(lambda p, t: tau * p + (1.0 - tau) * t, online, target)
