@@ -1,0 +1,217 @@
+"""Who drives: a table of phases, and the one place where human intent becomes motion.
+
+Devices and operators *request*, from any thread; the loop *consumes*, once per step, in
+:meth:`Arbiter.decide`. Control is handed over by blending, never by a jump.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from silri.core.errors import ConfigError, SilriError, SpecError
+from silri.core.protocols import OperatorInput
+from silri.core.specs import ActionSpec
+
+
+class Phase(enum.Enum):
+    """What the loop is doing."""
+
+    RESETTING = "resetting"  # between episodes; nothing may be executed
+    AUTONOMOUS = "autonomous"  # the policy drives
+    HUMAN = "human"  # a person drives
+    PAUSED = "paused"  # nobody drives; the loop must not step
+
+
+SUCCESSORS: Mapping[Phase, frozenset[Phase]] = {
+    # A person takes over in the first step of an episode, not before it has begun.
+    Phase.RESETTING: frozenset({Phase.AUTONOMOUS, Phase.PAUSED}),
+    Phase.AUTONOMOUS: frozenset({Phase.HUMAN, Phase.PAUSED, Phase.RESETTING}),
+    Phase.HUMAN: frozenset({Phase.AUTONOMOUS, Phase.PAUSED, Phase.RESETTING}),
+    Phase.PAUSED: frozenset({Phase.AUTONOMOUS, Phase.HUMAN, Phase.RESETTING}),
+}
+
+
+class PhaseError(SilriError):
+    """A transition that :data:`SUCCESSORS` does not have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do in this step.
+
+    Attributes:
+        executed: (A,) the action to send. While ``phase`` is PAUSED the loop must not step; this
+            is then neutral (no motion, grippers as they were), for a robot that wants a command.
+        human_action: (A,) what the person asked for; NaN when nobody drives.
+        human_weight: share of ``human_action`` in the continuous dimensions of ``executed``; 0
+            when nobody drives.
+        is_intervention: a person drives.
+        phase: after this step's requests.
+    """
+
+    executed: np.ndarray
+    human_action: np.ndarray
+    human_weight: float
+    is_intervention: bool
+    phase: Phase
+
+
+class Arbiter:
+    """Decides, step by step, what the robot executes.
+
+    The weight ``w`` of the human in the continuous dimensions moves by ``1 / (blend_steps + 1)``
+    per step: up to 1 while a person drives, down to 0 after the release. ::
+
+        executed = w * human + (1 - w) * policy      gripper dimensions: who drives, at once
+
+    After a release ``human`` is the last motion that was asked for. Those steps are the policy's:
+    not flagged as intervention, ``human_weight`` 0, ``human_action`` NaN.
+    """
+
+    def __init__(self, action_spec: ActionSpec, blend_steps: int = 1) -> None:
+        """Start in RESETTING.
+
+        Args:
+            action_spec: what is executed is snapped to it.
+            blend_steps: steps in between; 0 switches at once.
+
+        Raises:
+            ConfigError: on negative ``blend_steps``.
+        """
+        if blend_steps < 0:
+            raise ConfigError(f"blend_steps = {blend_steps!r}; it takes a whole number from 0")
+        self._spec = action_spec
+        self._ramp_steps = blend_steps + 1
+        self._gripper = list(action_spec.gripper)
+        self._nobody = np.full(action_spec.size, np.nan, np.float32)
+        self._nobody.flags.writeable = False
+        self._requests: deque[Phase] = deque()  # append and popleft are atomic
+        self._phase = Phase.RESETTING
+        self._held = False
+        self._forget()
+
+    @property
+    def phase(self) -> Phase:
+        """Who drives now."""
+        return self._phase
+
+    def request(self, phase: Phase) -> None:
+        """Ask for a phase, from any thread; the loop consumes it in its next :meth:`decide`.
+
+        PAUSED stops and holds; AUTONOMOUS resumes; RESETTING abandons the episode. HUMAN cannot be
+        asked for here: it needs actions, which come as :class:`OperatorInput`.
+
+        Raises:
+            PhaseError: if asked for HUMAN.
+        """
+        if phase is Phase.HUMAN:
+            raise PhaseError("a person takes over with an engaged OperatorInput, not by request")
+        self._requests.append(phase)
+
+    def begin_episode(self) -> None:
+        """A new episode: forget the last one's motion; the policy drives.
+
+        Somebody who asked for a pause meanwhile gets it in the first step; who asked to abandon
+        meant the last episode.
+        """
+        self.end_episode()
+        for _ in range(len(self._requests)):
+            asked = self._requests.popleft()
+            if asked is not Phase.RESETTING:
+                self._requests.append(asked)
+        self._forget()
+        self._enter(Phase.AUTONOMOUS)
+
+    def end_episode(self) -> None:
+        """Nothing may be executed until :meth:`begin_episode`."""
+        if self._phase is not Phase.RESETTING:
+            self._enter(Phase.RESETTING)
+
+    def decide(self, policy_action: np.ndarray, operator_input: OperatorInput) -> Decision:
+        """Consume the requests and decide what is executed in this step.
+
+        Args:
+            policy_action: (A,) the policy's proposal.
+            operator_input: what the operator asks for.
+
+        Raises:
+            PhaseError: if no episode has begun.
+            SpecError: an action has a wrong shape, or the operator is engaged without one.
+            NonFiniteError: NaN or infinity in an action; nothing is executed.
+        """
+        policy = self._spec.validate("policy_action", policy_action)
+        human = None
+        if operator_input.engaged:
+            if operator_input.action is None:
+                raise SpecError("the operator is engaged and has no action")
+            human = self._spec.snap(
+                self._spec.validate("human_action", operator_input.action)
+            )
+        self._consume(operator_input)
+        if self._phase in (Phase.PAUSED, Phase.RESETTING):
+            self._ramp = 0  # whoever drives next starts from standstill
+            return self._decision(self._neutral(), None)
+        driver = policy
+        if human is not None:
+            self._ramp = min(self._ramp_steps, self._ramp + 1)
+            self._motion = driver = human
+        else:
+            self._ramp = max(0, self._ramp - 1)
+        weight = self._ramp / self._ramp_steps
+        if weight == (human is not None):  # nothing is left of whoever drove before
+            executed = self._spec.snap(driver)
+        else:
+            blend = weight * self._motion + (1.0 - weight) * policy
+            blend[self._gripper] = driver[self._gripper]
+            executed = self._spec.snap(blend)
+        self._last_gripper = executed[self._gripper]
+        return self._decision(executed, human)
+
+    def _consume(self, operator_input: OperatorInput) -> None:
+        if self._phase is Phase.RESETTING:
+            raise PhaseError("decide() before begin_episode()")
+        while self._requests:
+            asked = self._requests.popleft()
+            if asked is Phase.RESETTING:
+                self._enter(asked)
+                return
+            self._held = asked is Phase.PAUSED
+        if operator_input.pause or self._held:
+            wanted = Phase.PAUSED
+        else:
+            wanted = Phase.HUMAN if operator_input.engaged else Phase.AUTONOMOUS
+        if wanted is not self._phase:
+            self._enter(wanted)
+
+    def _enter(self, phase: Phase) -> None:
+        if phase not in SUCCESSORS[self._phase]:
+            raise PhaseError(f"{self._phase.value} cannot be followed by {phase.value}")
+        self._phase = phase
+
+    def _forget(self) -> None:
+        self._ramp = 0
+        self._motion = np.zeros(self._spec.size, np.float32)
+        # Environments and robots open their grippers between episodes: the first class.
+        self._last_gripper = np.full(
+            len(self._gripper), self._spec.gripper_values[0], np.float32
+        )
+
+    def _neutral(self) -> np.ndarray:
+        neutral = np.zeros(self._spec.size, np.float32)
+        neutral[self._gripper] = self._last_gripper
+        return neutral
+
+    def _decision(self, executed: np.ndarray, human: np.ndarray | None) -> Decision:
+        driven = human is not None
+        return Decision(
+            executed=executed,
+            human_action=self._nobody if human is None else human,
+            human_weight=self._ramp / self._ramp_steps if driven else 0.0,
+            is_intervention=driven,
+            phase=self._phase,
+        )

@@ -1,0 +1,222 @@
+"""When a simulated person takes over, and when they let go."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from silri.core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class GateConfig:
+    """Reasons to take over. Each can be switched off; any one is enough.
+
+    Disagreement is the norm over all action dimensions, grippers included, of the clipped expert's
+    action minus the policy's proposal.
+    """
+
+    # probability per step of taking over while there is a reason
+    probability: float = 0.15
+    # mean disagreement over `window` steps that is a reason, action units (none: never)
+    disagreement: float | None = 0.8
+    # steps over which disagreement is averaged
+    window: int = 5
+    # steps without progress that are a reason (none: never)
+    stall_steps: int | None = None
+    # how far hand or object must have come in `stall_steps` to count as progress, metres
+    stall_distance: float = 0.01
+    # steps before the time-out from which on being unfinished is a reason (none: never)
+    rescue_steps: int | None = None
+    # shortest and longest hold, steps
+    hold: tuple[int, int] = (5, 25)
+    # human-driven steps of the whole run after which nobody takes over any more (none: no end)
+    budget: int | None = None
+    # how much attention a robot that always succeeds has lost: probability x (1 - fading x success)
+    fading: float = 0.0
+    # episodes over which success is remembered (exponential average), for `fading`
+    memory: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: naming the field, its value and what it takes.
+        """
+        for field in ("probability", "fading"):
+            self._check(0 <= getattr(self, field) <= 1, field, "a share from 0 to 1")
+        for field in ("disagreement", "budget"):
+            value = getattr(self, field)
+            self._check(value is None or value >= 0, field, "a number >= 0, or none")
+        for field in ("stall_steps", "rescue_steps"):
+            value = getattr(self, field)
+            self._check(value is None or value >= 1, field, "a whole number from 1, or none")
+        self._check(self.window >= 1, "window", "a whole number from 1")
+        self._check(self.stall_distance > 0, "stall_distance", "metres > 0")
+        self._check(self.memory >= 1, "memory", "a number of episodes from 1")
+        self._check(1 <= self.hold[0] <= self.hold[1], "hold", "1 <= shortest <= longest steps")
+
+    def _check(self, good: bool, field: str, takes: str) -> None:
+        if not good:
+            raise ConfigError(
+                f"operator {field} = {getattr(self, field)!r}; it takes {takes}"
+            )
+
+    def describe(self) -> str:
+        """One line with every number that matters."""
+        reasons = []
+        if self.disagreement is not None:
+            reasons.append(
+                f"mean disagreement over {self.window} steps passes {self.disagreement:g}"
+            )
+        if self.stall_steps:
+            reasons.append(
+                f"neither hand nor object moved {self.stall_distance:g} m in "
+                f"{self.stall_steps} steps"
+            )
+        if self.rescue_steps:
+            reasons.append(f"{self.rescue_steps} steps are left")
+        line = (
+            f"takes over with p {self.probability:g} per step while "
+            f"{' or '.join(reasons) or 'there is a reason (none is set)'}, "
+            f"holds {self.hold[0]}-{self.hold[1]} steps"
+        )
+        if self.fading:
+            line += (
+                f"; attention falls by {self.fading:.0%} as success (over about "
+                f"{self.memory:g} episodes) rises to 1"
+            )
+        if self.budget is not None:
+            line += f"; at most {self.budget} steps in the whole run"
+        return line
+
+
+class Gate:
+    """Opens for a takeover and closes after a hold."""
+
+    def __init__(self, config: GateConfig, max_episode_steps: int | None = None) -> None:
+        """A gate; ``rescue_steps`` needs ``max_episode_steps`` and is off without.
+
+        Args:
+            config: the reasons.
+            max_episode_steps: decisions until the time-out.
+        """
+        self._config = config
+        rescue = config.rescue_steps
+        self._rescue_from = (
+            None if rescue is None or max_episode_steps is None else max_episode_steps - rescue
+        )
+        self._success = 0.0
+        self._used = 0
+
+    def begin_episode(self, rng: np.random.Generator) -> None:
+        """Every draw of the episode comes from ``rng``."""
+        self._rng = rng
+        self._left = 0
+        self._used_now = 0
+        self._disagreements: deque[float] = deque(maxlen=self._config.window)
+        self._places: deque[np.ndarray] = deque(maxlen=(self._config.stall_steps or 0) + 1)
+
+    def decide(
+        self, disagreement: float, place: np.ndarray | None, step: int
+    ) -> tuple[bool, bool]:
+        """Whether the person drives in this step, and whether a takeover begins with it.
+
+        Args:
+            disagreement: of the policy's proposal with the expert, now.
+            place: (6,) hand and object in metres; None where nobody knows (then never stalled).
+            step: index within the episode.
+        """
+        self._disagreements.append(disagreement)
+        if place is not None and self._config.stall_steps:
+            self._places.append(place)
+        spent = self._config.budget is not None and (
+            self._used + self._used_now >= self._config.budget
+        )
+        if spent:
+            self._left = 0
+            return False, False
+        begins = self._left == 0 and self._reason(step) and self._rng.random() < self._attention()
+        if begins:
+            low, high = self._config.hold
+            self._left = int(self._rng.integers(low, high, endpoint=True))
+        if self._left == 0:
+            return False, False
+        self._left -= 1
+        self._used_now += 1
+        return True, begins
+
+    def end_episode(self, summary: Mapping[str, float]) -> None:
+        """Remember how much of a success was the robot's own, and what it cost the person.
+
+        Args:
+            summary: ``success``, ``length`` and ``intervention_steps`` of the episode.
+        """
+        own = summary["success"] * (1.0 - summary["intervention_steps"] / summary["length"])
+        self._success += (own - self._success) / self._config.memory
+        self._used += int(summary["intervention_steps"])
+
+    def state(self) -> dict[str, float]:
+        """What must survive a restart."""
+        return {"success": self._success, "used": float(self._used)}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """The inverse of :meth:`state`."""
+        self._success, self._used = float(state["success"]), int(state["used"])
+
+    def _attention(self) -> float:
+        return self._config.probability * (1.0 - self._config.fading * self._success)
+
+    def _reason(self, step: int) -> bool:
+        config = self._config
+        if config.disagreement is not None and len(self._disagreements) == config.window:
+            if math.fsum(self._disagreements) / config.window > config.disagreement:
+                return True
+        if self._rescue_from is not None and step >= self._rescue_from:
+            return True
+        return self._stalled()
+
+    def _stalled(self) -> bool:
+        places = self._places
+        if not self._config.stall_steps or len(places) <= self._config.stall_steps:
+            return False
+        moved = np.abs(places[-1] - places[0]).reshape(-1, 3).max(axis=-1)
+        return bool((moved < self._config.stall_distance).all())
+
+
+class AlwaysGate:
+    """A demonstration: the person drives the whole time, in bouts that begin as takeovers do."""
+
+    def __init__(self, config: GateConfig) -> None:
+        """Bouts last as long as ``config.hold``."""
+        self._hold = config.hold
+
+    def begin_episode(self, rng: np.random.Generator) -> None:
+        """Every draw of the episode comes from ``rng``."""
+        self._rng = rng
+        self._left = 0
+
+    def decide(
+        self, disagreement: float, place: np.ndarray | None, step: int
+    ) -> tuple[bool, bool]:
+        """Always drives; see :meth:`Gate.decide`."""
+        del disagreement, place, step
+        begins = self._left == 0
+        if begins:
+            self._left = int(self._rng.integers(*self._hold, endpoint=True))
+        self._left -= 1
+        return True, begins
+
+    def end_episode(self, summary: Mapping[str, float]) -> None:
+        """Nothing to remember."""
+
+    def state(self) -> dict[str, float]:
+        """Nothing to survive a restart."""
+        return {}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Nothing to restore."""

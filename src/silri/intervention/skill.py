@@ -1,0 +1,185 @@
+"""How a simulated person's hand differs from the expert's.
+
+The expert's action is clipped to [-1, 1] *before* it is perturbed, then again: Meta-World's experts
+reach 19, and noise on top of that would vanish. So 0.5 means half an action unit. In this order::
+
+    expert, clipped -> as it was `delay` steps ago -> one axis only -> + amount(d) (bias + jitter)
+      -> hesitation (no motion) or mistake (a random direction) -> clipped, gripper to its class
+
+    amount(d) = far + near exp(-(d / radius)^2),   d = metres from hand to object
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from silri.core.errors import ConfigError
+from silri.core.specs import ActionSpec
+
+
+@dataclass(frozen=True)
+class SkillConfig:
+    """Numbers of a hand; the default is the expert's own."""
+
+    # standard deviation of the error drawn anew in every step, action units
+    jitter: float = 0.0
+    # standard deviation of the error drawn anew at every takeover (inconsistency), action units
+    bias: float = 0.0
+    # share of jitter and bias that is there far from the object
+    far: float = 1.0
+    # share that is added at the object
+    near: float = 0.0
+    # distance from the object at which `near` has fallen to 1/e, metres
+    radius: float = 0.08
+    # reaction: acts on what it saw so many steps ago
+    delay: int = 0
+    # probability per step of stopping to think
+    hesitation: float = 0.0
+    # shortest and longest such stop, steps
+    hesitation_steps: tuple[int, int] = (2, 6)
+    # share of takeovers that begin in a random direction
+    mistake: float = 0.0
+    # shortest and longest mistake, steps
+    mistake_steps: tuple[int, int] = (3, 12)
+    # share of mistakes with the gripper in the wrong class, too
+    mistake_gripper: float = 0.25
+    # moves one axis at a time, the one with the most to do (arrow keys)
+    one_axis: bool = False
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ConfigError: naming the field, its value and what it takes.
+        """
+        for field in ("jitter", "bias", "far", "near"):
+            self._check(getattr(self, field) >= 0, field, "a number >= 0")
+        self._check(self.radius > 0, "radius", "metres > 0")
+        self._check(self.delay >= 0, "delay", "a whole number from 0")
+        for field in ("hesitation", "mistake", "mistake_gripper"):
+            self._check(0 <= getattr(self, field) <= 1, field, "a share from 0 to 1")
+        for field in ("hesitation_steps", "mistake_steps"):
+            low, high = getattr(self, field)
+            self._check(1 <= low <= high, field, "shortest and longest, 1 <= shortest <= longest")
+
+    def _check(self, good: bool, field: str, takes: str) -> None:
+        if not good:
+            raise ConfigError(
+                f"operator {field} = {getattr(self, field)!r}; it takes {takes}"
+            )
+
+    def describe(self) -> str:
+        """One line with every number that matters."""
+        parts = []
+        if self.jitter or self.bias:
+            share = f"{self.far:g}"
+            if self.near:
+                share = f"({self.far:g} + {self.near:g} exp(-(d/{self.radius:g} m)^2))"
+            parts.append(
+                f"error {share} x (jitter {self.jitter:g} per step + bias {self.bias:g} "
+                "per takeover)"
+            )
+        if self.delay:
+            parts.append(f"reacts {self.delay} steps late")
+        if self.hesitation:
+            low, high = self.hesitation_steps
+            parts.append(f"hesitates with p {self.hesitation:g} per step for {low}-{high} steps")
+        if self.mistake:
+            low, high = self.mistake_steps
+            parts.append(
+                f"{self.mistake:.0%} of takeovers begin with {low}-{high} steps in a random "
+                f"direction ({self.mistake_gripper:.0%} of those with the wrong gripper)"
+            )
+        if self.one_axis:
+            parts.append("one axis at a time")
+        return "; ".join(parts) or "the expert's own action"
+
+
+class Skill:
+    """A hand: turns the expert's action into the person's. Pure numpy, seeded per episode."""
+
+    def __init__(self, action_spec: ActionSpec, config: SkillConfig) -> None:
+        """A hand for ``action_spec``; call :meth:`begin_episode` before anything else."""
+        self._spec = action_spec
+        self._config = config
+        self._continuous = list(action_spec.continuous)
+        self._gripper = list(action_spec.gripper)
+        self._values = np.asarray(action_spec.gripper_values, np.float32)
+
+    def begin_episode(self, rng: np.random.Generator) -> None:
+        """Every draw of the episode comes from ``rng``."""
+        self._rng = rng
+        self._seen: deque[np.ndarray] = deque(maxlen=self._config.delay + 1)
+        self._pause = 0
+        self._wrong = 0
+        self._bias = np.zeros(len(self._continuous))
+
+    def observe(self, expert_action: np.ndarray) -> np.ndarray:
+        """Look at what would be right now, in control or not: this is where reaction is slow.
+
+        Args:
+            expert_action: (A,) unclipped.
+
+        Returns:
+            (A,) the same, clipped and snapped: what disagreement is measured against.
+        """
+        right = self._spec.snap(expert_action)
+        self._seen.append(right)
+        return right
+
+    def take_over(self) -> None:
+        """A new takeover: another bias, and perhaps a mistake to begin with."""
+        config, rng = self._config, self._rng
+        if config.bias:
+            self._bias = config.bias * rng.standard_normal(len(self._continuous))
+        self._pause = self._wrong = 0
+        if config.mistake and rng.random() < config.mistake:
+            low, high = config.mistake_steps
+            self._wrong = int(rng.integers(low, high, endpoint=True))
+            self._direction = rng.uniform(-1.0, 1.0, len(self._continuous))
+            self._wrong_gripper = rng.random() < config.mistake_gripper
+
+    def act(self, distance: float | None) -> np.ndarray:
+        """The person's action (A,) in this step, after :meth:`observe`.
+
+        Args:
+            distance: hand to object in metres; None where nobody knows (then as at ``radius``).
+        """
+        config, rng = self._config, self._rng
+        action = self._seen[0].copy()
+        motion = action[self._continuous]
+        if self._wrong:
+            self._wrong -= 1
+            action[self._continuous] = self._direction
+            if self._gripper and self._wrong_gripper:
+                action[self._gripper] = self._other_class(action[self._gripper])
+            return self._spec.snap(action)
+        if config.hesitation and not self._pause and rng.random() < config.hesitation:
+            self._pause = int(rng.integers(*config.hesitation_steps, endpoint=True))
+        if self._pause:
+            self._pause -= 1
+            action[self._continuous] = 0.0
+            return action
+        if config.one_axis:
+            axis = int(np.abs(motion).argmax())
+            motion = np.where(np.arange(len(motion)) == axis, motion, 0.0)
+        if config.jitter or config.bias:
+            noise = config.jitter * rng.standard_normal(len(motion)) + self._bias
+            if config.one_axis:
+                noise = np.where(motion == 0.0, 0.0, noise)  # only the key that is held
+            motion = motion + self._amount(distance) * noise
+        action[self._continuous] = motion
+        return self._spec.snap(action)
+
+    def _amount(self, distance: float | None) -> float:
+        config = self._config
+        ratio = 1.0 if distance is None else distance / config.radius
+        return config.far + config.near * math.exp(-ratio * ratio)
+
+    def _other_class(self, values: np.ndarray) -> np.ndarray:
+        """The class that is farthest from the right one."""
+        return self._values[np.abs(values[:, None] - self._values).argmax(-1)]
