@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from silri.core.errors import NonFiniteError
+from silri.core.errors import NonFiniteError, SpecError
 from silri.core.specs import EnvSpec, Observation
 from silri.core.transition import Transition
 
@@ -168,3 +168,42 @@ class EpisodeBuilder:
             operator=self.operator,
             extras=extras,
         )
+
+
+def check_episode(episode: Episode, spec: EnvSpec) -> None:
+    """Whether a finished episode fits ``spec`` and is finite, so that it may be trained on.
+
+    Raises:
+        SpecError: on missing or surplus columns, a wrong shape or dtype; names the column.
+        NonFiniteError: NaN or infinity anywhere but in ``human_action`` where nobody intervened
+            and in diagnostics.
+    """
+    steps = len(episode)
+    expected: dict[str, tuple[tuple[int, ...], str]] = {
+        f"observation.{key}": ((steps + 1, *array.shape), array.dtype)
+        for key, array in spec.observation.items()
+    }
+    expected |= dict.fromkeys(ACTION_COLUMNS, ((steps, spec.action.size), "float32"))
+    expected |= {name: ((steps,), dtype) for name, dtype in SCALAR_COLUMNS.items()}
+    actual = {f"observation.{key}": value for key, value in episode.observations.items()}
+    actual |= episode.frames
+    if expected.keys() != actual.keys():
+        raise SpecError(
+            f"episode {episode.episode_id} has columns {sorted(actual)}; "
+            f"{spec.name} needs {sorted(expected)}"
+        )
+    for name, (shape, dtype) in expected.items():
+        value = actual[name]
+        if value.shape != shape or value.dtype != dtype:
+            raise SpecError(
+                f"'{name}' of episode {episode.episode_id} is {value.dtype}{value.shape}; "
+                f"{spec.name} needs {dtype}{shape}"
+            )
+        if name == "human_action":
+            value = value[episode.frames["is_intervention"]]
+        if not np.isfinite(value).all():
+            step = int(np.argwhere(~np.isfinite(value))[0, 0])
+            raise NonFiniteError(
+                f"'{name}' of episode {episode.episode_id} is not finite, first in row {step}; "
+                "quarantine the episode instead of storing it"
+            )

@@ -1,8 +1,8 @@
-"""Mean and deviation of observations, for normalisation."""
+"""Statistics of what was recorded: for normalisation, and for LeRobot's ``stats.json``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,3 +55,60 @@ def observation_statistics(
             np.maximum(rows.std(0), floor).astype(np.float32),
         )
     return result
+
+
+class ColumnStatistics:
+    """LeRobot's statistics per column, merged one episode at a time (``meta/stats.json``).
+
+    The cost of an episode does not grow with what is stored, and merging the same episodes in
+    the same order gives the same bits, whether they come from memory or from disk.
+    """
+
+    def __init__(self) -> None:
+        self._columns: dict[str, dict[str, np.ndarray]] = {}
+
+    @staticmethod
+    def of(episode: Episode) -> dict[str, list[float]]:
+        """Statistics of one episode's frames: ``column/statistic`` to a number per dimension."""
+        columns = {f"observation.{key}": rows[:-1] for key, rows in episode.observations.items()}
+        columns |= {"action": episode.frames["action"], "next.reward": episode.frames["reward"]}
+        result: dict[str, list[float]] = {}
+        for name, column in columns.items():
+            rows = column.reshape(len(episode), -1).astype(np.float64)
+            with np.errstate(invalid="ignore"):  # an episode for quarantine may hold infinities
+                for statistic in ("min", "max", "mean", "std"):
+                    result[f"{name}/{statistic}"] = getattr(rows, statistic)(0).tolist()
+            result[f"{name}/count"] = [len(episode)]
+        return result
+
+    def add(self, stats: Mapping[str, Sequence[float]]) -> None:
+        """Merge what :meth:`of` said about one more episode."""
+        grouped: dict[str, dict[str, np.ndarray]] = {}
+        for name, values in stats.items():
+            column, _, statistic = name.rpartition("/")
+            grouped.setdefault(column, {})[statistic] = np.asarray(values)
+        for column, new in grouped.items():
+            old = self._columns.get(column)
+            self._columns[column] = new if old is None else _merge(old, new)
+
+    def as_json(self) -> dict[str, dict[str, list[float]]]:
+        """The content of ``meta/stats.json``."""
+        return {
+            column: {statistic: values.tolist() for statistic, values in stats.items()}
+            for column, stats in self._columns.items()
+        }
+
+
+def _merge(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Statistics of two sets of rows together (Chan's parallel variance)."""
+    count = a["count"] + b["count"]
+    shift = b["mean"] - a["mean"]
+    share = b["count"] / count
+    variance = a["std"] ** 2 * (1 - share) + b["std"] ** 2 * share + shift**2 * share * (1 - share)
+    return {
+        "min": np.minimum(a["min"], b["min"]),
+        "max": np.maximum(a["max"], b["max"]),
+        "mean": a["mean"] + shift * share,
+        "std": np.sqrt(variance),
+        "count": count,
+    }

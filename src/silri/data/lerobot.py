@@ -1,0 +1,327 @@
+"""An episode as the files of a LeRobotDataset v3: pure functions between values and bytes.
+
+What v3 has no place for goes where its own readers ignore it: an episode's row carries the final
+observation, seed, operator and checksums; ``complementary_info.*`` columns carry the rest of a
+frame. A vector (n,) is a fixed-size list, anything with one element a plain value, and more
+dimensions are flattened with the true shape in the field's metadata.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from silri.core.errors import DataError, SpecError
+from silri.data.episode import Episode
+from silri.data.sealed import seal, unseal
+
+CODEBASE_VERSION = "v3.0"
+FILES_PER_CHUNK = 1000  # LeRobot's; more would also break its sorting by file name
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+ROW_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+INFO_PATH, STATS_PATH, TASKS_PATH = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+
+_OBSERVATION, _FINAL = "observation.", "final_observation."
+_DIAGNOSTIC = "complementary_info.diagnostics."
+_EXTRA = "complementary_info.extras."
+_FRAMES = {  # column of an Episode -> column of the file
+    "action": "action",
+    "reward": "next.reward",
+    "truncated": "next.truncated",
+    "terminated": "complementary_info.terminated",
+    "is_intervention": "complementary_info.is_intervention",
+    "policy_action": "complementary_info.policy_action",
+    "human_action": "complementary_info.human_action",
+    "human_weight": "complementary_info.human_weight",
+    "grasp_penalty": "complementary_info.grasp_penalty",
+    "policy_version": "complementary_info.policy_version",
+}
+
+
+def file_path(pattern: str, index: int) -> str:
+    """Where episode ``index`` lives, relative to the dataset."""
+    chunk, file = divmod(index, FILES_PER_CHUNK)
+    return pattern.format(chunk_index=chunk, file_index=file)
+
+
+@dataclass(frozen=True)
+class EpisodeRow:
+    """One row of ``meta/episodes``: an episode without its frames.
+
+    Attributes:
+        episode_index: place in the dataset, consecutive over what is stored.
+        episode_id: number in the run, consecutive over stored and quarantined episodes.
+        steps: frames.
+        first_frame: frames in all episodes before.
+        task_index, task, success, is_demo, seed, operator: see :class:`Episode`.
+        data_sha256: of the data file.
+        final_observation: key to (*shape).
+        stats: ``column/statistic`` to numbers, as LeRobot names them.
+    """
+
+    episode_index: int
+    episode_id: int
+    steps: int
+    first_frame: int
+    task_index: int
+    task: str
+    success: bool
+    is_demo: bool
+    seed: int
+    operator: str
+    data_sha256: str
+    final_observation: Mapping[str, np.ndarray]
+    stats: Mapping[str, Sequence[float]]
+
+
+def encode_frames(
+    episode: Episode,
+    *,
+    episode_index: int,
+    first_frame: int,
+    task_index: int,
+    fps: float,
+    diagnostics: Iterable[str] = (),
+) -> bytes:
+    """The data file of ``episode``.
+
+    Args:
+        episode: any, finite or not.
+        episode_index: place in the dataset.
+        first_frame: frames in all episodes before.
+        task_index: of the episode's task in ``meta/tasks.parquet``.
+        fps: decisions per second, for ``timestamp``.
+        diagnostics: names that get a column in every file, NaN where the episode has none, since
+            LeRobot's loader returns None for a column that only some files have.
+
+    Raises:
+        SpecError: if two diagnostics differ in ``/`` and ``.`` only.
+    """
+    steps = len(episode)
+    frame = np.arange(steps, dtype=np.int64)
+    done = episode.frames["terminated"] | episode.frames["truncated"]
+    columns: dict[str, np.ndarray] = {
+        _OBSERVATION + key: value[:-1] for key, value in episode.observations.items()
+    }
+    columns |= {_FRAMES[name]: value for name, value in episode.frames.items()}
+    columns |= {
+        "next.done": done,
+        "next.success": (frame == steps - 1) & episode.success,
+        "intervention": episode.frames["is_intervention"],
+        "timestamp": (frame / fps).astype(np.float32),
+        "frame_index": frame,
+        "episode_index": np.full(steps, episode_index, np.int64),
+        "index": frame + first_frame,
+        "task_index": np.full(steps, task_index, np.int64),
+    }
+    fields, arrays = [], []
+    for name, value in columns.items():
+        fields.append(_field(name, value, {}))
+        arrays.append(_array(value))
+    for name in sorted({*diagnostics, *episode.diagnostics}):
+        missing = name not in episode.diagnostics
+        value = np.full(steps, np.nan, np.float32) if missing else episode.diagnostics[name]
+        fields.append(_field(_named(_DIAGNOSTIC, name), value, {"name": name, "absent": missing}))
+        arrays.append(_array(value))
+    for name, value in episode.extras.items():
+        fields.append(_field(_named(_EXTRA, name), value, {"name": name}))
+        arrays.append(_array(value))
+    names = [field.name for field in fields]
+    if len(set(names)) != len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise SpecError(f"two columns of an episode have the same name: {twice}; rename one")
+    header = {"episode_id": episode.episode_id, "steps": steps, "is_demo": episode.is_demo}
+    schema = pa.schema(fields, {"silri": json.dumps(header)})
+    return _parquet(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def decode_episode(data: bytes, row: EpisodeRow) -> Episode:
+    """The episode of a data file whose checksum holds, bit for bit what was encoded."""
+    table = pq.read_table(pa.BufferReader(data), use_threads=False)
+    columns: dict[str, np.ndarray] = {}
+    diagnostics: dict[str, np.ndarray] = {}
+    extras: dict[str, np.ndarray] = {}
+    for field, column in zip(table.schema, table.columns, strict=True):
+        meta = _metadata(field)
+        if meta.get("absent"):
+            continue
+        value = _values(column, (row.steps, *meta["shape"]))
+        if field.name.startswith(_DIAGNOSTIC):
+            diagnostics[meta["name"]] = value
+        elif field.name.startswith(_EXTRA):
+            extras[meta["name"]] = value
+        else:
+            columns[field.name] = value
+    observations = {
+        key: np.concatenate([columns[_OBSERVATION + key], final[None]])
+        for key, final in row.final_observation.items()
+    }
+    return Episode(
+        episode_id=row.episode_id,
+        observations=observations,
+        frames={name: columns[column] for name, column in _FRAMES.items()},
+        diagnostics=diagnostics,
+        success=row.success,
+        is_demo=row.is_demo,
+        seed=row.seed,
+        task=row.task,
+        operator=row.operator,
+        extras=extras,
+    )
+
+
+def peek(data: bytes) -> tuple[pa.Schema | None, dict[str, Any]]:
+    """Schema and header (``episode_id, steps, is_demo``) of a data file; None, {} if it is none."""
+    try:
+        schema = pq.read_schema(pa.BufferReader(data))
+        return schema, dict(json.loads(schema.metadata[b"silri"]))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
+        return None, {}
+
+
+def encode_row(row: EpisodeRow) -> bytes:
+    """The ``meta/episodes`` file of one episode."""
+    chunk, file = divmod(row.episode_index, FILES_PER_CHUNK)
+    record: dict[str, Any] = {
+        "episode_index": row.episode_index,
+        "tasks": [row.task],
+        "length": row.steps,
+        "data/chunk_index": chunk,
+        "data/file_index": file,
+        "dataset_from_index": row.first_frame,
+        "dataset_to_index": row.first_frame + row.steps,
+        "meta/episodes/chunk_index": chunk,
+        "meta/episodes/file_index": file,
+        "episode_id": row.episode_id,
+        "task_index": row.task_index,
+        "success": row.success,
+        "is_demo": row.is_demo,
+        "seed": row.seed,
+        "operator": row.operator,
+        "data_sha256": row.data_sha256,
+        "final_observation_format": json.dumps(
+            {key: [str(v.dtype), list(v.shape)] for key, v in row.final_observation.items()}
+        ),
+    }
+    for key, value in row.final_observation.items():
+        record[_FINAL + key] = value.ravel().tolist()
+    record |= {f"stats/{name}": list(values) for name, values in row.stats.items()}
+    sealed = seal(record)
+    return _parquet(pa.Table.from_pydict({name: [value] for name, value in sealed.items()}))
+
+
+def decode_row(data: bytes, where: str) -> EpisodeRow:
+    """The inverse of :func:`encode_row`.
+
+    Raises:
+        DataError: if the file is no parquet or its checksum does not hold; names ``where``.
+    """
+    try:
+        records = pq.read_table(pa.BufferReader(data), use_threads=False).to_pylist()
+    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        raise DataError(f"{where} is no readable parquet file: {error}") from None
+    if len(records) != 1:
+        raise DataError(f"{where} has {len(records)} rows; it must have 1")
+    record = unseal(records[0], where)
+    formats = json.loads(record["final_observation_format"])
+    return EpisodeRow(
+        episode_index=record["episode_index"],
+        episode_id=record["episode_id"],
+        steps=record["length"],
+        first_frame=record["dataset_from_index"],
+        task_index=record["task_index"],
+        task=record["tasks"][0],
+        success=record["success"],
+        is_demo=record["is_demo"],
+        seed=record["seed"],
+        operator=record["operator"],
+        data_sha256=record["data_sha256"],
+        final_observation={
+            key: np.asarray(record[_FINAL + key], dtype).reshape(shape)
+            for key, (dtype, shape) in formats.items()
+        },
+        stats={
+            name.removeprefix("stats/"): values
+            for name, values in record.items()
+            if name.startswith("stats/")
+        },
+    )
+
+
+def encode_tasks(tasks: Sequence[str]) -> bytes:
+    """``meta/tasks.parquet``: a pandas frame whose index is the task's text."""
+    index = "__index_level_0__"
+    kinds = (("task_index", "int64", "int64"), (index, "unicode", "object"))
+    pandas = {  # what pandas needs to find its index again; written by hand to spare pandas
+        "index_columns": [index],
+        "column_indexes": [],
+        "columns": [
+            {"name": None if name == index else name, "field_name": name}
+            | {"pandas_type": kind, "numpy_type": dtype, "metadata": None}
+            for name, kind, dtype in kinds
+        ],
+        "creator": {"library": "pyarrow", "version": pa.__version__},
+        "pandas_version": "2.0.0",
+    }
+    table = pa.table(
+        {"task_index": pa.array(range(len(tasks)), pa.int64()), index: pa.array(tasks, pa.string())}
+    )
+    return _parquet(table.replace_schema_metadata({"pandas": json.dumps(pandas)}))
+
+
+def feature_table(schema: pa.Schema) -> dict[str, dict[str, Any]]:
+    """The ``features`` of ``info.json`` that a data file has."""
+    features = {}
+    for field in schema:
+        fixed = pa.types.is_fixed_size_list(field.type)
+        dtype = field.type.value_type if fixed else field.type
+        features[field.name] = {
+            "dtype": np.dtype(dtype.to_pandas_dtype()).name,
+            "shape": [field.type.list_size if fixed else 1],
+            "names": None,
+        }
+    return features
+
+
+def _named(prefix: str, name: str) -> str:
+    return prefix + name.replace("/", ".")  # LeRobot refuses a slash in a feature's name
+
+
+def _field(name: str, value: np.ndarray, meta: dict[str, Any]) -> pa.Field:
+    width = int(np.prod(value.shape[1:], dtype=np.int64))
+    kind = pa.from_numpy_dtype(value.dtype)
+    kind = kind if width == 1 else pa.list_(kind, width)
+    return pa.field(name, kind, metadata={"silri": json.dumps({"shape": value.shape[1:], **meta})})
+
+
+def _metadata(field: pa.Field) -> dict[str, Any]:
+    return dict(json.loads((field.metadata or {}).get(b"silri", b'{"shape": []}')))
+
+
+def _array(value: np.ndarray) -> pa.Array:
+    flat = pa.array(np.ascontiguousarray(value).reshape(-1))
+    width = int(np.prod(value.shape[1:], dtype=np.int64))
+    return flat if width == 1 else pa.FixedSizeListArray.from_arrays(flat, width)
+
+
+def _values(column: pa.ChunkedArray, shape: tuple[int, ...]) -> np.ndarray:
+    flat = column.combine_chunks()
+    if pa.types.is_fixed_size_list(flat.type):
+        flat = flat.flatten()
+    values: np.ndarray = flat.to_numpy(zero_copy_only=False)
+    return values.reshape(shape).copy()  # what arrow hands out is read-only
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    # Floats hardly compress or repeat; without dictionaries and statistics a commit is twice
+    # as fast, and any parquet reader reads it all the same.
+    pq.write_table(table, buffer, use_dictionary=False, write_statistics=False)
+    return buffer.getvalue()

@@ -1,0 +1,223 @@
+"""What opening a dataset folder does: verify every episode, set the bad aside, close the gaps.
+
+An episode counts if and only if its row in ``meta/episodes`` is in place and both checksums
+hold. Each repair is either one atomic step or can be interrupted anywhere and done again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from silri.core.errors import DataError
+from silri.data import files
+from silri.data.lerobot import (
+    DATA_PATH,
+    FILES_PER_CHUNK,
+    ROW_PATH,
+    EpisodeRow,
+    decode_episode,
+    decode_row,
+    encode_frames,
+    encode_row,
+    file_path,
+    peek,
+)
+from silri.data.quarantine import Quarantine, Quarantined
+from silri.data.sealed import digest
+
+
+@dataclass
+class _Found:
+    """What lies at one index of the folder; the contents are None where there is no file."""
+
+    index: int
+    data: bytes | None
+    row_file: bytes | None
+    row: EpisodeRow | None
+    problem: str | None
+
+
+def recover(
+    folder: Path, quarantine: Quarantine, fps: float, diagnostics: tuple[str, ...]
+) -> tuple[list[EpisodeRow], list[str]]:
+    """Bring ``folder`` into order.
+
+    Args:
+        folder: the dataset; this process holds its lock.
+        quarantine: where the bad goes.
+        fps: see :func:`~silri.data.lerobot.encode_frames`.
+        diagnostics: likewise.
+
+    Returns:
+        The rows of all sound episodes, and what a person should know about the others.
+    """
+    messages = [*quarantine.messages, *_clear_unfinished(folder, quarantine)]
+    rows = _read_rows(folder)
+    claimed = {row.episode_id for _, row, _ in rows.values() if row is not None}
+    kept: list[EpisodeRow] = []
+    for found in _scan(folder, rows):
+        seen = {row.episode_id for row in kept}
+        if found.row is not None and found.problem is None:
+            if found.row.episode_id in seen:
+                _remove(folder, found.index)  # the source of a renumbering that was interrupted
+            else:
+                kept.append(_renumber(folder, found, kept, fps, diagnostics))
+            continue
+        messages += _set_aside(folder, quarantine, found, seen, claimed)
+    expected = set(range(1 + max([*quarantine.episodes, *(row.episode_id for row in kept), -1])))
+    missing = expected - quarantine.episodes.keys() - {row.episode_id for row in kept}
+    if missing:
+        messages.append(f"episodes {sorted(missing)} are in neither {folder} nor the quarantine")
+    return kept, messages
+
+
+def _clear_unfinished(folder: Path, quarantine: Quarantine) -> list[str]:
+    """Set half-written frames aside; drop half-written files that can be derived again."""
+    messages = []
+    for path in sorted(folder.rglob("*" + files.TEMPORARY)):
+        if path.is_relative_to(folder / "data"):
+            content = {"data.parquet": path.read_bytes()}
+            place = quarantine.add_stray("a write of frames that was interrupted", content)
+            messages.append(f"unfinished {path.relative_to(folder)} set aside in {place}")
+        files.remove(path)
+    return messages
+
+
+def _read_rows(folder: Path) -> dict[int, tuple[bytes, EpisodeRow | None, str | None]]:
+    """Every row file by index: its content, and the row or what is wrong with it."""
+    rows: dict[int, tuple[bytes, EpisodeRow | None, str | None]] = {}
+    for index in _indices(folder, ROW_PATH):
+        name = file_path(ROW_PATH, index)
+        content = (folder / name).read_bytes()
+        try:
+            row = decode_row(content, name)
+        except DataError as error:
+            rows[index] = (content, None, str(error))
+            continue
+        moved = row.episode_index != index
+        rows[index] = (content, row, f"{name} was moved or renamed" if moved else None)
+    return rows
+
+
+def _scan(
+    folder: Path, rows: dict[int, tuple[bytes, EpisodeRow | None, str | None]]
+) -> Iterator[_Found]:
+    """Everything in the folder, in order of its index, judged."""
+    missing = (None, None, "its row in meta/episodes is missing")
+    for index in sorted({*_indices(folder, DATA_PATH), *rows}):
+        content, row, problem = rows.get(index, missing)
+        name = file_path(DATA_PATH, index)
+        data = (folder / name).read_bytes() if (folder / name).exists() else None
+        if problem is None and data is None:
+            problem = f"{name} is missing"
+        elif problem is None and row is not None and digest(data or b"") != row.data_sha256:
+            problem = f"{name} does not match its checksum"
+        yield _Found(index, data, content, row, problem)
+
+
+def _renumber(
+    folder: Path, found: _Found, kept: list[EpisodeRow], fps: float, diagnostics: tuple[str, ...]
+) -> EpisodeRow:
+    """Close the gap before a sound episode: LeRobot needs consecutive episodes and frames."""
+    row, data = found.row, found.data
+    if row is None or data is None:
+        raise DataError(f"episode {found.index} of {folder} cannot move: it is not whole")
+    index = len(kept)
+    if found.index == index:  # so is everything before it, and its frames are in place too
+        return row
+    first_frame = kept[-1].first_frame + kept[-1].steps if kept else 0
+    frames = encode_frames(
+        decode_episode(data, row),
+        episode_index=index,
+        first_frame=first_frame,
+        task_index=row.task_index,
+        fps=fps,
+        diagnostics=diagnostics,
+    )
+    moved = replace(row, episode_index=index, first_frame=first_frame, data_sha256=digest(frames))
+    write_episode(folder, moved, frames)
+    _remove(folder, found.index)
+    return moved
+
+
+def write_episode(folder: Path, row: EpisodeRow, frames: bytes) -> None:
+    """Frames first, then the row that makes them count."""
+    for pattern, content in ((DATA_PATH, frames), (ROW_PATH, encode_row(row))):
+        path = folder / file_path(pattern, row.episode_index)
+        files.make_dir(path.parent)
+        files.atomic_write(path, content)
+
+
+def _set_aside(
+    folder: Path, quarantine: Quarantine, found: _Found, seen: set[int], claimed: set[int]
+) -> list[str]:
+    """Copy into quarantine, then delete; says what happened."""
+    contents = {
+        name: content
+        for name, content in (("data.parquet", found.data), ("row.parquet", found.row_file))
+        if content is not None
+    }
+    messages = []
+    # Held already: the last opening copied it and was killed before it deleted.
+    if not all(quarantine.holds(content) for content in contents.values()):
+        lost = _identify(found, quarantine, seen, claimed)
+        if lost is None:
+            place = quarantine.add_stray("frames of an episode that was never committed", contents)
+            messages.append(f"orphan {file_path(DATA_PATH, found.index)} set aside in {place}")
+        else:
+            place = quarantine.add_episode(lost, contents)
+            messages.append(
+                f"episode {lost.episode_id} ({lost.steps} steps) set aside in {place}: "
+                f"{lost.reason}"
+            )
+    _remove(folder, found.index)
+    return messages
+
+
+def _identify(
+    found: _Found, quarantine: Quarantine, seen: set[int], claimed: set[int]
+) -> Quarantined | None:
+    """Which episode of the run was damaged; None if these frames never counted."""
+    problem = found.problem or "damaged"
+    taken = seen | quarantine.episodes.keys() | claimed
+    if found.row is not None:
+        row = found.row
+        known = row.episode_id in seen or row.episode_id in quarantine.episodes
+        return None if known else Quarantined(row.episode_id, row.steps, problem, row.is_demo)
+    header = peek(found.data)[1] if found.data is not None else {}
+    if found.row_file is None:
+        # Frames alone: the commit under way when the process died, or a copy of a renumbering,
+        # unless an episode with a later number was committed: then this one had its row once.
+        number = header.get("episode_id")
+        if number is None or number in taken or number > max(taken, default=-1):
+            return None
+        return Quarantined(number, header["steps"], problem, header["is_demo"])
+    number = header.get("episode_id")
+    if number is None or number in taken:  # neither file can say: the first number after the last
+        number = min(set(range(max(seen, default=-1) + 1, len(taken) + 1)) - taken, default=None)
+        number = max(taken, default=-1) + 1 if number is None else number
+    return Quarantined(number, header.get("steps", 0), problem, header.get("is_demo", False))
+
+
+def _remove(folder: Path, index: int) -> None:
+    """Row first: what has no row does not count."""
+    for pattern in (ROW_PATH, DATA_PATH):
+        path = folder / file_path(pattern, index)
+        if path.exists():
+            files.remove(path)
+            files.sync_dir(path.parent)
+
+
+def _indices(folder: Path, pattern: str) -> list[int]:
+    """Indices of the files that follow ``pattern``."""
+    root = folder / pattern.split("/chunk-", maxsplit=1)[0]
+    indices = []
+    for path in root.glob("chunk-*/file-*.parquet"):
+        chunk, file = path.parent.name.removeprefix("chunk-"), path.stem.removeprefix("file-")
+        if chunk.isdecimal() and file.isdecimal():
+            index = int(chunk) * FILES_PER_CHUNK + int(file)
+            if folder / file_path(pattern, index) == path:
+                indices.append(index)
+    return indices

@@ -1,0 +1,316 @@
+"""Episodes on disk: a LeRobotDataset v3 whose every episode is committed before it counts.
+
+Order of a commit, each step atomic and durable before the next::
+
+    data/chunk-000/file-007.parquet           the frames
+    meta/tasks.parquet                        only if the task is new
+    meta/episodes/chunk-000/file-007.parquet  the row: from here on the episode counts
+    meta/stats.json, meta/info.json           derived; rebuilt on opening if they do not fit
+
+There is one file per episode, so nothing that is stored is ever rewritten by a commit, and its
+cost does not grow with the dataset. Opening verifies every checksum (see
+:mod:`silri.data.recovery`); the real ``lerobot`` reads the folder at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from silri.core.errors import DataError, SpecError
+from silri.core.specs import EnvSpec
+from silri.data import files
+from silri.data.episode import Episode, check_episode
+from silri.data.lerobot import (
+    CODEBASE_VERSION,
+    DATA_PATH,
+    FILES_PER_CHUNK,
+    INFO_PATH,
+    STATS_PATH,
+    TASKS_PATH,
+    EpisodeRow,
+    decode_episode,
+    encode_frames,
+    encode_row,
+    encode_tasks,
+    feature_table,
+    file_path,
+    peek,
+)
+from silri.data.lock import FolderLock
+from silri.data.quarantine import Quarantine, Quarantined
+from silri.data.recovery import recover, write_episode
+from silri.data.sealed import digest
+from silri.data.statistics import ColumnStatistics
+
+_LOG = logging.getLogger(__name__)
+
+
+class EpisodeStore:
+    """The single writer of a dataset folder.
+
+    Two numbers name an episode. ``episode_id`` counts the run's episodes, stored and quarantined
+    ones together, without gaps. ``episode_index`` counts the stored ones, as LeRobot needs it;
+    :meth:`read` takes this one, and :attr:`rows` says which id is where.
+
+    Attributes:
+        folder: the dataset.
+        spec: what every episode must fit.
+        rows: one per stored episode, by ``episode_index``.
+        messages: what opening found and set aside or repaired, for a person to read.
+    """
+
+    def __init__(
+        self, folder: Path, quarantine: Path, spec: EnvSpec, diagnostics: Sequence[str] = ()
+    ) -> None:
+        """Open or create a dataset, put it in order and lock it.
+
+        Args:
+            folder: the dataset; created if missing.
+            quarantine: where damaged and refused episodes go; created when first needed.
+            spec: of the environment; vectors only.
+            diagnostics: names that ``Agent.act`` will report. Each gets a column in every
+                episode (NaN where it said nothing); other names are stored too, but LeRobot
+                then returns None for them in episodes that lack them.
+
+        Raises:
+            RunFolderError: if another process writes there.
+            SpecError: on an image observation: not supported yet.
+            DataError: if the stored episodes do not fit ``spec``; names the column.
+        """
+        for key, array in spec.observation.items():
+            if array.dtype == "uint8":
+                raise SpecError(
+                    f"the store cannot keep images yet: 'observation.{key}' of {spec.name} is "
+                    "uint8; use the environment's vector observations"
+                )
+        self.folder = folder
+        self.spec = spec
+        self._diagnostics = tuple(diagnostics)
+        files.make_dir(folder)
+        self._lock = FolderLock(folder)
+        try:
+            self._quarantine = Quarantine(quarantine)
+            self.rows, self.messages = recover(
+                folder, self._quarantine, spec.control_hz, self._diagnostics
+            )
+            self._load()
+        except BaseException:
+            self._lock.release()
+            raise
+        for message in self.messages:
+            _LOG.warning(message)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def next_episode_id(self) -> int:
+        """The id that the next episode of the run must have."""
+        last = max([row.episode_id for row in self.rows[-1:]], default=-1)
+        return 1 + max([last, *self._quarantine.episodes])
+
+    def commit(self, episode: Episode) -> EpisodeRow:
+        """Store a finished episode; when this returns, no crash can lose it.
+
+        Raises:
+            SpecError: if it does not fit the spec.
+            NonFiniteError: on NaN or infinity; see :meth:`quarantine`.
+            DataError: if its id is not :attr:`next_episode_id`.
+        """
+        self._check_id(episode)
+        check_episode(episode, self.spec)
+        row, frames = self._encode(episode, len(self.rows))
+        if episode.task not in self._tasks:
+            files.make_dir((self.folder / TASKS_PATH).parent)
+            # Before the row that names it; an unused task does no harm.
+            files.atomic_write(self.folder / TASKS_PATH, encode_tasks([*self._tasks, episode.task]))
+        write_episode(self.folder, row, frames)
+        self._remember(row, frames)
+        self._write_derived()
+        return row
+
+    def read(self, index: int) -> Episode:
+        """The episode at ``index`` in :attr:`rows`, bit for bit what was committed.
+
+        Raises:
+            DataError: if there is none, or its file changed since it was committed.
+        """
+        if not 0 <= index < len(self.rows):
+            raise DataError(f"no episode {index} in {self.folder}: it has {len(self.rows)}")
+        row = self.rows[index]
+        path = self.folder / file_path(DATA_PATH, index)
+        data = path.read_bytes() if path.exists() else b""
+        if digest(data) != row.data_sha256:
+            raise DataError(
+                f"{path} changed since it was committed; open the folder anew to set it aside"
+            )
+        return decode_episode(data, row)
+
+    def episodes(self) -> Iterator[Episode]:
+        """Every stored episode, in order."""
+        return (self.read(index) for index in range(len(self.rows)))
+
+    def quarantine(self, episode: Episode, reason: str) -> Path:
+        """Keep an episode aside, whatever is wrong with it; it takes its number in the run.
+
+        Args:
+            episode: not trained on, nor part of the dataset.
+            reason: for the person who looks for it.
+
+        Returns:
+            The folder it is in.
+
+        Raises:
+            DataError: if its id is not :attr:`next_episode_id`.
+        """
+        self._check_id(episode)
+        row, frames = self._encode(episode, len(self.rows))
+        entry = Quarantined(episode.episode_id, len(episode), reason, episode.is_demo)
+        contents = {"data.parquet": frames, "row.parquet": encode_row(row)}
+        return self._quarantine.add_episode(entry, contents)
+
+    def quarantined(self) -> list[Quarantined]:
+        """Every episode that was set aside, by id: its steps count in the run's schedule."""
+        return [self._quarantine.episodes[key] for key in sorted(self._quarantine.episodes)]
+
+    def close(self) -> None:
+        """Let another process write here."""
+        self._lock.release()
+
+    def __enter__(self) -> EpisodeStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_id(self, episode: Episode) -> None:
+        if episode.episode_id != self.next_episode_id:
+            raise DataError(
+                f"episode_id {episode.episode_id} does not follow: {self.folder} and its "
+                f"quarantine expect {self.next_episode_id} next"
+            )
+
+    def _encode(self, episode: Episode, index: int) -> tuple[EpisodeRow, bytes]:
+        first_frame = self.rows[-1].first_frame + self.rows[-1].steps if self.rows else 0
+        known = episode.task in self._tasks
+        task_index = self._tasks.index(episode.task) if known else len(self._tasks)
+        frames = encode_frames(
+            episode,
+            episode_index=index,
+            first_frame=first_frame,
+            task_index=task_index,
+            fps=self.spec.control_hz,
+            diagnostics=self._diagnostics,
+        )
+        row = EpisodeRow(
+            episode_index=index,
+            episode_id=episode.episode_id,
+            steps=len(episode),
+            first_frame=first_frame,
+            task_index=task_index,
+            task=episode.task,
+            success=episode.success,
+            is_demo=episode.is_demo,
+            seed=episode.seed,
+            operator=episode.operator,
+            data_sha256=digest(frames),
+            final_observation={key: rows[-1] for key, rows in episode.observations.items()},
+            stats=ColumnStatistics.of(episode),
+        )
+        return row, frames
+
+    def _load(self) -> None:
+        """Rebuild what is derived from the rows, and repair the files that do not agree."""
+        rows, self.rows = self.rows, []
+        self._features: dict[str, dict[str, Any]] = {}
+        self._statistics = ColumnStatistics()
+        self._tasks: list[str] = []
+        for row in rows:
+            self._remember(
+                row, (self.folder / file_path(DATA_PATH, row.episode_index)).read_bytes()
+            )
+        if not rows and not (self.folder / INFO_PATH).exists():
+            return
+        self._check_features()
+        files.make_dir((self.folder / INFO_PATH).parent)
+        for name, content in (*self._derived(), (TASKS_PATH, encode_tasks(self._tasks))):
+            path = self.folder / name
+            if not path.exists() or path.read_bytes() != content:
+                files.atomic_write(path, content)
+                self.messages.append(f"{name} did not fit the stored episodes; rebuilt")
+
+    def _check_features(self) -> None:
+        """Stored columns against the spec, before anything is written."""
+        expected = {
+            f"observation.{key}": array.shape for key, array in self.spec.observation.items()
+        }
+        expected |= {"action": (self.spec.action.size,)}
+        stored = {
+            name: feature["shape"]
+            for name, feature in self._features.items()
+            if name == "action" or name.startswith("observation.")
+        }
+        for name in sorted(stored.keys() | expected.keys()) if self.rows else ():
+            size = [max(1, _product(expected[name]))] if name in expected else None
+            if stored.get(name) != size:
+                raise DataError(
+                    f"'{name}' has shape {stored.get(name)} in {self.folder} and {size} in "
+                    f"{self.spec.name}; this folder belongs to another environment or setting"
+                )
+
+    def _remember(self, row: EpisodeRow, frames: bytes) -> None:
+        self.rows.append(row)
+        schema, _ = peek(frames)
+        self._features |= feature_table(schema) if schema is not None else {}
+        self._statistics.add(row.stats)
+        while len(self._tasks) < row.task_index:  # a task whose only episode was set aside
+            self._tasks.append(f"(unused {len(self._tasks)})")
+        if row.task_index == len(self._tasks):
+            self._tasks.append(row.task)
+
+    def _write_derived(self) -> None:
+        for name, content in self._derived():
+            # Not flushed to the disk: a commit would wait twice as long for what can be rebuilt.
+            files.atomic_write(self.folder / name, content, durable=False)
+
+    def _derived(self) -> tuple[tuple[str, bytes], ...]:
+        steps = sum(row.steps for row in self.rows[-1:]) + sum(
+            row.first_frame for row in self.rows[-1:]
+        )
+        hz = self.spec.control_hz
+        info = {
+            "codebase_version": CODEBASE_VERSION,
+            "robot_type": self.spec.name,
+            "total_episodes": len(self.rows),
+            "total_frames": steps,
+            "total_tasks": len(self._tasks),
+            "chunks_size": FILES_PER_CHUNK,
+            "data_files_size_in_mb": 100,
+            "video_files_size_in_mb": 200,
+            "fps": int(hz) if hz == int(hz) else hz,
+            "splits": {"train": f"0:{len(self.rows)}"},
+            "data_path": DATA_PATH,
+            "video_path": None,
+            "features": self._features,
+        }
+        return (
+            (STATS_PATH, (json.dumps(self._statistics.as_json(), indent=1) + "\n").encode()),
+            (INFO_PATH, (json.dumps(info, indent=1) + "\n").encode()),
+        )
+
+
+def _product(shape: tuple[int, ...]) -> int:
+    result = 1
+    for size in shape:
+        result *= size
+    return result
