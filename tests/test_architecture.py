@@ -1,0 +1,297 @@
+"""Who may import whom, and the budgets that keep files readable (design.md section 3).
+
+Imports are read from the syntax tree, so those inside functions and under TYPE_CHECKING count
+too, and so do the lazy ``package.module:attribute`` strings of the registries.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "silri"
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 80
+# (module, function) -> why it is longer. Empty is the aim.
+LONG_FUNCTIONS: dict[tuple[str, str], str] = {}
+
+JAX = frozenset({"jax", "flax", "optax"})
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a package may import; the standard library always, itself always."""
+
+    silri: frozenset[str]
+    others: frozenset[str]
+
+
+def rule(silri: str, others: str) -> Rule:
+    return Rule(frozenset(silri.split()), frozenset(others.split()))
+
+
+LEVELS_0_TO_2 = "core nn data intervention robots agents envs rewards"
+LEVELS_0_TO_4 = f"{LEVELS_0_TO_2} configs runtime"
+RULES = {
+    "core": rule("", "numpy"),
+    "nn": rule("core", "numpy jax flax optax"),
+    "data": rule("core", "numpy pyarrow PIL av h5py"),
+    # Last: each device's own library, inside its driver.
+    "intervention": rule("core", "numpy msgpack pynput pygame hid lerobot"),
+    "robots": rule("core", "numpy gymnasium lerobot"),
+    "agents": rule("core nn", "numpy jax flax optax"),
+    "envs": rule("core robots intervention", "numpy gymnasium metaworld mujoco gym_hil gym_pusht"),
+    "rewards": rule("core nn data", "numpy jax flax optax"),
+    "configs": rule(LEVELS_0_TO_2, "numpy tyro"),
+    "runtime": rule(
+        f"{LEVELS_0_TO_2} configs",
+        "numpy jax flax optax msgpack safetensors tensorboardX wandb trackio",
+    ),
+    "evaluation": rule(LEVELS_0_TO_4, "numpy jax matplotlib"),
+    "console": rule("core data", "numpy nicegui msgpack PIL"),
+    "cli": rule(f"{LEVELS_0_TO_4} evaluation console", "numpy jax tyro rich"),
+}
+# Single modules that may import more than their package.
+EXCEPTIONS = {
+    "silri.data.augment": JAX,
+    "silri.runtime.cluster": frozenset({"ray"}),
+    "silri.evaluation.benchmark": frozenset({"ray"}),
+}
+TOP_LEVEL = {"silri", "silri.__main__"}  # the version, and `python -m silri`
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+LAZY_TARGET = re.compile(r"(silri(?:\.\w+)+):(\w+)")
+
+
+def lazy_target(node: ast.AST) -> re.Match[str] | None:
+    """The match if ``node`` is a string such as ``silri.envs.metaworld:MetaworldEnv``."""
+    text = node.value if isinstance(node, ast.Constant) else None
+    return LAZY_TARGET.fullmatch(text) if isinstance(text, str) else None
+
+
+def imports_of(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of everything that a file imports, now or lazily."""
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: relative import"
+            module = node.module or ""
+            # `from silri import core` imports silri.core.
+            yield from (
+                (node.lineno, f"{module}.{alias.name}" if module == "silri" else module)
+                for alias in node.names
+            )
+        elif target := lazy_target(node):
+            yield node.lineno, target[1]
+
+
+def violations_of(path: Path) -> Iterator[str]:
+    module = name_of(path)
+    if module in TOP_LEVEL:
+        return
+    package = module.split(".")[1]
+    allowed = RULES[package]
+    more = next(
+        (names for prefix, names in EXCEPTIONS.items() if f"{module}.".startswith(f"{prefix}.")),
+        frozenset(),
+    )
+    for line, name in imports_of(path):
+        top, _, rest = name.partition(".")
+        inner = rest.partition(".")[0]
+        if top == "silri":
+            # `from silri import __version__` is nobody's package.
+            good = inner in {package, "", "__version__"} or inner in allowed.silri
+        else:
+            good = top in sys.stdlib_module_names or top in allowed.others | more
+        if not good:
+            where = path.relative_to(ROOT)
+            yield f"{where}:{line}: silri.{package} may not import {name}"
+
+
+def test_every_package_has_a_rule():
+    packages = {p.name for p in SOURCE.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
+    assert packages <= set(RULES), f"no rule for {packages - set(RULES)}"
+
+
+def test_the_rules_are_a_hierarchy():
+    """If A may import B then B may not import A, however far."""
+    reachable = {name: set(entry.silri) for name, entry in RULES.items()}
+    for _ in RULES:
+        for reached in reachable.values():
+            for name in list(reached):
+                reached |= reachable[name]
+    assert not [name for name, reached in reachable.items() if name in reached]
+    assert not [name for name, reached in reachable.items() if "cli" in reached]
+
+
+def test_imports_keep_the_table():
+    found = [violation for path in MODULES for violation in violations_of(path)]
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("package", "line", "bad"),
+    [
+        ("core", "import jax", True),
+        ("core", "def f():\n    import jax.numpy", True),
+        ("core", "import silri.nn.mlp", True),
+        ("envs", "from silri import agents", True),
+        ("agents", 'TARGET = "silri.envs.metaworld:MetaWorld"', True),
+        ("runtime", "import ray", True),
+        ("envs", "from silri.core.specs import EnvSpec", False),
+        ("nn", "import jax, flax.linen, json", False),
+        ("runtime", "from silri import __version__", False),
+    ],
+)
+def test_the_check_itself_sees(tmp_path, monkeypatch, package, line, bad):
+    path = tmp_path / "src" / "silri" / package / "module.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(line + "\n")
+    monkeypatch.setitem(globals(), "SOURCE", tmp_path / "src" / "silri")
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    assert bool(list(violations_of(path))) == bad
+
+
+def test_lazy_targets_exist():
+    """A registry row that points nowhere would fail only when somebody picks it."""
+    for path in MODULES:
+        for node in ast.walk(tree_of(path)):
+            if target := lazy_target(node):
+                base = SOURCE.parent / target[1].replace(".", "/")
+                file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+                where = f"{path.relative_to(ROOT)}:{node.lineno}: {target[0]}"
+                assert file.is_file(), where
+                assert target[2] in top_level_names(tree_of(file)), where
+
+
+def top_level_names(tree: ast.Module) -> set[str]:
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {
+                leaf.id for t in targets for leaf in ast.walk(t) if isinstance(leaf, ast.Name)
+            }
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.If | ast.Try):
+            names |= top_level_names(ast.Module(body=node.body, type_ignores=[]))
+    return names
+
+
+def test_all_names_what_exists():
+    for path in MODULES:
+        tree = tree_of(path)
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and any(
+                isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets
+            ):
+                missing = set(ast.literal_eval(node.value)) - top_level_names(tree)
+                assert not missing, f"{path.relative_to(ROOT)}: __all__ names {missing}"
+
+
+def test_files_fit_the_budget():
+    sizes = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    long = [f"{p.relative_to(ROOT)}: {n}" for p, n in sizes.items() if n > MAX_FILE_LINES]
+    assert not long, f"over {MAX_FILE_LINES} lines: {long}"
+
+
+def test_functions_fit_the_budget():
+    long = {}
+    for path in MODULES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > MAX_FUNCTION_LINES:
+                    long[name_of(path), node.name] = lines
+    assert set(long) == set(LONG_FUNCTIONS), f"over {MAX_FUNCTION_LINES} lines: {long}"
+
+
+FORBIDDEN_CALLS = {"print", "input", "exit", "quit", "breakpoint", "sys.exit", "os._exit"}
+
+
+def test_only_the_cli_talks_to_a_terminal_and_exits():
+    found = [
+        f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node.func)}()"
+        for path in MODULES
+        if not name_of(path).startswith("silri.cli") and name_of(path) not in TOP_LEVEL
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in FORBIDDEN_CALLS
+    ]
+    assert not found, "\n".join(found)
+
+
+def test_no_handler_catches_everything():
+    """Only one that cleans up and raises again may."""
+    found = []
+    for path in MODULES:
+        for node in ast.walk(tree_of(path)):
+            if isinstance(node, ast.ExceptHandler) and not raises_again(node):
+                kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
+                names = {ast.unparse(kind) if kind else "everything" for kind in kinds}
+                if names & {"everything", "Exception", "BaseException"}:
+                    found.append(f"{path.relative_to(ROOT)}:{node.lineno}: except {names}")
+    assert not found, "\n".join(found)
+
+
+def raises_again(handler: ast.ExceptHandler) -> bool:
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
+
+
+def loaded_modules(code: str) -> set[str]:
+    """Top-level modules that are loaded after ``code`` ran in a fresh interpreter."""
+    report = "\nimport sys; print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+    result = subprocess.run(
+        [sys.executable, "-c", code + report], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return set(result.stdout.rpartition("LOADED")[2].split())
+
+
+def test_help_is_light():
+    code = """
+import sys
+from silri.cli.main import main
+sys.argv = ["silri", "--help"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code, stop.code
+"""
+    heavy = {*JAX, "ray", "metaworld", "mujoco", "gymnasium", "matplotlib", "pyarrow"}
+    assert not loaded_modules(code) & heavy
+
+
+@pytest.mark.parametrize("package", ["core", "data", "intervention", "envs"])
+def test_recording_needs_no_jax(package):
+    """A robot's computer records, and the cockpit replays, without JAX."""
+    names = [name_of(p) for p in MODULES if name_of(p).split(".")[1:2] == [package]]
+    names = [name for name in names if name not in EXCEPTIONS]
+    assert names
+    imports = "\n".join(f"import {name}" for name in names)
+    assert not loaded_modules(imports) & {*JAX, "ray"}
