@@ -116,7 +116,7 @@ class Mixer:
             "mix/online": from_online / total,
             "mix/intervention": (total - from_online - demos) / total,
             "mix/demo": demos / total,
-            "mix/human": float(batch.is_intervention.mean()),
+            "mix/human": int(np.count_nonzero(batch.is_intervention)) / total,
         }
         return batch, mix
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from tests.data.episodes import make_episode
+
+from silri.core.errors import DataError
+from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
+from silri.data.statistics import ColumnStatistics, observation_statistics
+
+SPEC = EnvSpec(
+    name="fake",
+    observation={"state": ArraySpec((3,)), "image": ArraySpec((2, 2, 3), "uint8")},
+    action=ActionSpec(2),
+    max_episode_steps=10,
+)
+
+
+def test_observation_statistics_cover_final_observations_and_have_a_floor():
+    episodes = [make_episode(SPEC, number, 4 + number) for number in range(3)]
+    for episode in episodes:
+        episode.observations["state"][:, 2] = 0.7
+    statistics = observation_statistics(episodes, floor=0.05)
+    assert statistics.keys() == {"state"}  # images have a known scale
+    rows = np.concatenate([episode.observations["state"] for episode in episodes])
+    assert len(rows) == 5 + 6 + 7
+    mean, std = statistics["state"]
+    assert mean.dtype == std.dtype == np.float32
+    np.testing.assert_allclose(mean, rows.mean(0, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(std[:2], rows.std(0, dtype=np.float64)[:2], rtol=1e-6)
+    assert std[2] == np.float32(0.05)
+
+
+def test_no_precision_is_lost_far_from_the_origin():
+    episode = make_episode(SPEC, 0, 2000)
+    episode.observations["state"][:, 1] = 1e4 + np.linspace(-1, 1, 2001, dtype=np.float32)
+    _, std = observation_statistics([episode])["state"]
+    assert std[1] == pytest.approx(1 / np.sqrt(3), rel=1e-2)
+
+
+def test_no_episode_is_an_error():
+    with pytest.raises(DataError, match="no episode"):
+        observation_statistics([])
+
+
+def test_column_statistics_merge_to_those_of_all_frames():
+    episodes = [make_episode(SPEC, number, steps) for number, steps in enumerate((1, 7, 4))]
+    merged = ColumnStatistics()
+    for episode in episodes:
+        merged.add(ColumnStatistics.of(episode))
+    stats = merged.as_json()
+    assert stats.keys() == {"observation.state", "observation.image", "action", "next.reward"}
+    rows = np.concatenate([episode.frames["action"] for episode in episodes], dtype=np.float64)
+    for name in ("min", "max", "mean", "std"):
+        np.testing.assert_allclose(stats["action"][name], getattr(rows, name)(0), rtol=1e-12)
+    assert stats["action"]["count"] == [12]
+    frames = np.concatenate([episode.observations["state"][:-1] for episode in episodes])
+    np.testing.assert_allclose(stats["observation.state"]["max"], frames.max(0), rtol=1e-12)
