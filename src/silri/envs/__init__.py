@@ -1,1 +1,1 @@
-"""silri.envs"""
+"""Environments: Meta-World, any Gymnasium id, and whatever follows the protocol of core."""

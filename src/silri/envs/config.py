@@ -65,9 +65,7 @@ class EnvConfig:
             self.gripper,
             "'discrete' or 'continuous'",
         )
-        _check(
-            self.reward in (None, "sparse", "env"), "reward", self.reward, "'sparse' or 'env'"
-        )
+        _check(self.reward in (None, "sparse", "env"), "reward", self.reward, "'sparse' or 'env'")
         for field in ("success_reward", "step_reward", "grasp_penalty"):
             number = getattr(self, field)
             _check(math.isfinite(number), field, number, "a finite number")

@@ -52,7 +52,7 @@ _DIVERGED = (
 )
 
 
-class MetaworldEnv(gymnasium.Env[Observation, np.ndarray]):
+class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
     """One Meta-World task as :class:`silri.core.protocols.Env`; actions (4,) in [-1, 1].
 
     Observation: ``state`` (8,) = hand xyz in metres and gripper opening in [0, 1], of this frame
@@ -106,7 +106,8 @@ class MetaworldEnv(gymnasium.Env[Observation, np.ndarray]):
 
     def _build(self, task: str) -> None:
         """The simulator, with the hooks that make a layout ours."""
-        raw = self._raw = ALL_V3_ENVIRONMENTS[task]()
+        raw: Any = ALL_V3_ENVIRONMENTS[task]()  # Any: most of what follows is private upstream
+        self._raw = raw
         raw._partially_observable = False
         raw._set_task_called = True
         raw._freeze_rand_vec = False
@@ -150,6 +151,7 @@ class MetaworldEnv(gymnasium.Env[Observation, np.ndarray]):
         Raises:
             ConfigError: if the box of ``reset_range`` has no layout that the task accepts.
         """
+        del options  # Gymnasium's signature; there are none
         super().reset(seed=seed)
         raw = self._raw
         for array, pristine in self._pristine:
@@ -286,7 +288,7 @@ def _quiet_expert(task: str) -> Any:
     are written. Replacing the function in the policy's module leaves every other warning alone and
     costs nothing per step, as a filter around each call would.
     """
-    policy = ENV_POLICY_MAP[task]
+    policy: Any = ENV_POLICY_MAP[task]
     module = importlib.import_module(policy.__module__)
     vars(module)["move"] = _move
     return policy()

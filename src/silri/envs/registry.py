@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import gymnasium
 
@@ -136,7 +136,7 @@ def _import_user_module(module: str, name: str) -> None:
 
     The console script, unlike ``python -m``, does not have the working directory on its path.
     """
-    here = os.getcwd()
+    here = str(Path.cwd())
     added = here not in sys.path
     if added:
         sys.path.append(here)
@@ -152,4 +152,3 @@ def _import_user_module(module: str, name: str) -> None:
     finally:
         if added:
             sys.path.remove(here)
-

@@ -1,1 +1,1 @@
-"""silri.intervention"""
+"""Who drives, and simulated people who sometimes want to."""

@@ -149,9 +149,7 @@ class Arbiter:
         if operator_input.engaged:
             if operator_input.action is None:
                 raise SpecError("the operator is engaged and has no action")
-            human = self._spec.snap(
-                self._spec.validate("human_action", operator_input.action)
-            )
+            human = self._spec.snap(self._spec.validate("human_action", operator_input.action))
         self._consume(operator_input)
         if self._phase in (Phase.PAUSED, Phase.RESETTING):
             self._ramp = 0  # whoever drives next starts from standstill
@@ -197,9 +195,7 @@ class Arbiter:
         self._ramp = 0
         self._motion = np.zeros(self._spec.size, np.float32)
         # Environments and robots open their grippers between episodes: the first class.
-        self._last_gripper = np.full(
-            len(self._gripper), self._spec.gripper_values[0], np.float32
-        )
+        self._last_gripper = np.full(len(self._gripper), self._spec.gripper_values[0], np.float32)
 
     def _neutral(self) -> np.ndarray:
         neutral = np.zeros(self._spec.size, np.float32)

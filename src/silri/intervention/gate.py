@@ -62,9 +62,7 @@ class GateConfig:
 
     def _check(self, good: bool, field: str, takes: str) -> None:
         if not good:
-            raise ConfigError(
-                f"operator {field} = {getattr(self, field)!r}; it takes {takes}"
-            )
+            raise ConfigError(f"operator {field} = {getattr(self, field)!r}; it takes {takes}")
 
     def describe(self) -> str:
         """One line with every number that matters."""
@@ -121,9 +119,7 @@ class Gate:
         self._disagreements: deque[float] = deque(maxlen=self._config.window)
         self._places: deque[np.ndarray] = deque(maxlen=(self._config.stall_steps or 0) + 1)
 
-    def decide(
-        self, disagreement: float, place: np.ndarray | None, step: int
-    ) -> tuple[bool, bool]:
+    def decide(self, disagreement: float, place: np.ndarray | None, step: int) -> tuple[bool, bool]:
         """Whether the person drives in this step, and whether a takeover begins with it.
 
         Args:
@@ -173,12 +169,14 @@ class Gate:
 
     def _reason(self, step: int) -> bool:
         config = self._config
-        if config.disagreement is not None and len(self._disagreements) == config.window:
-            if math.fsum(self._disagreements) / config.window > config.disagreement:
-                return True
-        if self._rescue_from is not None and step >= self._rescue_from:
-            return True
-        return self._stalled()
+        recent = self._disagreements
+        disagrees = (
+            config.disagreement is not None
+            and len(recent) == config.window
+            and math.fsum(recent) > config.disagreement * config.window
+        )
+        rescue = self._rescue_from is not None and step >= self._rescue_from
+        return disagrees or rescue or self._stalled()
 
     def _stalled(self) -> bool:
         places = self._places
@@ -200,9 +198,7 @@ class AlwaysGate:
         self._rng = rng
         self._left = 0
 
-    def decide(
-        self, disagreement: float, place: np.ndarray | None, step: int
-    ) -> tuple[bool, bool]:
+    def decide(self, disagreement: float, place: np.ndarray | None, step: int) -> tuple[bool, bool]:
         """Always drives; see :meth:`Gate.decide`."""
         del disagreement, place, step
         begins = self._left == 0

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class OperatorConfig:
     :class:`~silri.intervention.gate.GateConfig`'s, under the same names.
     """
 
-    # expert, steady, novice, heterogeneous, careless, keyboard, tired or none; `silri list operators`
+    # expert, steady, novice, heterogeneous, careless, keyboard, tired, none
     name: str = "heterogeneous"
     # standard deviation of the error drawn anew in every step, action units
     jitter: float | None = None
@@ -124,18 +124,16 @@ class OperatorConfig:
         preset = self.preset()
         if preset.gate.rescue_steps is not None and max_episode_steps is None:
             raise ConfigError("operator rescue_steps needs the environment's max_episode_steps")
-        gate = (
-            AlwaysGate(preset.gate) if demonstrating else Gate(preset.gate, max_episode_steps)
-        )
+        gate = AlwaysGate(preset.gate) if demonstrating else Gate(preset.gate, max_episode_steps)
         return SimulatedOperator(self.name, Skill(action_spec, preset.skill), gate, expert)
 
-    def _given(self) -> dict[str, object]:
+    def _given(self) -> dict[str, Any]:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del fields["name"]
         return {name: value for name, value in fields.items() if value is not None}
 
 
-def _replace(config: _Config, given: Mapping[str, object]) -> _Config:
+def _replace(config: _Config, given: Mapping[str, Any]) -> _Config:
     own = {field.name for field in dataclasses.fields(config)}
     return dataclasses.replace(
         config, **{name: value for name, value in given.items() if name in own}
@@ -150,6 +148,7 @@ class NoOperator:
 
     def decide(self, view: OperatorView) -> OperatorInput:
         """Not engaged."""
+        del view
         return _NOT_ENGAGED
 
     def end_episode(self, summary: Mapping[str, float]) -> None:

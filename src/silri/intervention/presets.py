@@ -51,20 +51,20 @@ STEADY = Preset(
 )
 NOVICE = Preset(
     name="novice",
-    summary="new to this: shaky everywhere, slow to react, stops to think, sometimes wrong",
-    skill=SkillConfig(jitter=0.4, bias=0.25, delay=2, hesitation=0.03, mistake=0.2),
+    summary="new to this: shaky everywhere, a little late, stops to think, sometimes wrong",
+    skill=SkillConfig(jitter=0.3, bias=0.15, delay=1, hesitation=0.03, mistake=0.15),
     gate=GateConfig(),
 )
 HETEROGENEOUS = Preset(
     name="heterogeneous",
     summary="good far from the object, poor near it",
-    skill=SkillConfig(jitter=0.5, bias=0.5, far=0.15, near=0.85, mistake=0.2),
+    skill=SkillConfig(jitter=0.5, bias=0.4, far=0.15, near=0.85, mistake=0.15),
     gate=GateConfig(),
 )
 CARELESS = Preset(
     name="careless",
     summary="notices late, grabs often in the wrong direction, lets go too soon",
-    skill=SkillConfig(jitter=0.3, bias=0.4, mistake=0.5),
+    skill=SkillConfig(jitter=0.2, bias=0.2, mistake=0.3),
     gate=GateConfig(probability=0.3, disagreement=1.2, hold=(3, 10)),
 )
 KEYBOARD = Preset(

@@ -3,7 +3,7 @@
 The expert's action is clipped to [-1, 1] *before* it is perturbed, then again: Meta-World's experts
 reach 19, and noise on top of that would vanish. So 0.5 means half an action unit. In this order::
 
-    expert, clipped -> as it was `delay` steps ago -> one axis only -> + amount(d) (bias + jitter)
+    expert, clipped -> as it was `delay` steps ago -> one axis only -> + amount(d) x (bias + jitter)
       -> hesitation (no motion) or mistake (a random direction) -> clipped, gripper to its class
 
     amount(d) = far + near exp(-(d / radius)^2),   d = metres from hand to object
@@ -19,6 +19,8 @@ import numpy as np
 
 from silri.core.errors import ConfigError
 from silri.core.specs import ActionSpec
+
+_KEY_DONE = 0.1  # a key is let go early once less than this is left to do along its axis
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,10 @@ class SkillConfig:
     mistake_steps: tuple[int, int] = (3, 12)
     # share of mistakes with the gripper in the wrong class, too
     mistake_gripper: float = 0.25
-    # moves one axis at a time, the one with the most to do (arrow keys)
+    # arrow keys: one axis at a time, chosen in proportion to what is to be done along it
     one_axis: bool = False
+    # shortest and longest time that a key is held, steps
+    key_steps: tuple[int, int] = (2, 5)
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -62,15 +66,13 @@ class SkillConfig:
         self._check(self.delay >= 0, "delay", "a whole number from 0")
         for field in ("hesitation", "mistake", "mistake_gripper"):
             self._check(0 <= getattr(self, field) <= 1, field, "a share from 0 to 1")
-        for field in ("hesitation_steps", "mistake_steps"):
+        for field in ("hesitation_steps", "mistake_steps", "key_steps"):
             low, high = getattr(self, field)
             self._check(1 <= low <= high, field, "shortest and longest, 1 <= shortest <= longest")
 
     def _check(self, good: bool, field: str, takes: str) -> None:
         if not good:
-            raise ConfigError(
-                f"operator {field} = {getattr(self, field)!r}; it takes {takes}"
-            )
+            raise ConfigError(f"operator {field} = {getattr(self, field)!r}; it takes {takes}")
 
     def describe(self) -> str:
         """One line with every number that matters."""
@@ -95,7 +97,8 @@ class SkillConfig:
                 f"direction ({self.mistake_gripper:.0%} of those with the wrong gripper)"
             )
         if self.one_axis:
-            parts.append("one axis at a time")
+            low, high = self.key_steps
+            parts.append(f"one axis at a time, for {low}-{high} steps each")
         return "; ".join(parts) or "the expert's own action"
 
 
@@ -116,6 +119,8 @@ class Skill:
         self._seen: deque[np.ndarray] = deque(maxlen=self._config.delay + 1)
         self._pause = 0
         self._wrong = 0
+        self._key = 0
+        self._key_left = 0
         self._bias = np.zeros(len(self._continuous))
 
     def observe(self, expert_action: np.ndarray) -> np.ndarray:
@@ -165,8 +170,7 @@ class Skill:
             action[self._continuous] = 0.0
             return action
         if config.one_axis:
-            axis = int(np.abs(motion).argmax())
-            motion = np.where(np.arange(len(motion)) == axis, motion, 0.0)
+            motion = self._pressed(motion)
         if config.jitter or config.bias:
             noise = config.jitter * rng.standard_normal(len(motion)) + self._bias
             if config.one_axis:
@@ -174,6 +178,23 @@ class Skill:
             motion = motion + self._amount(distance) * noise
         action[self._continuous] = motion
         return self._spec.snap(action)
+
+    def _pressed(self, motion: np.ndarray) -> np.ndarray:
+        """What is left of ``motion`` with one key down.
+
+        A choice in proportion, not of the largest: clipped actions tie at 1, and a person who sees
+        two ways to go alternates, where always taking the first runs into the object's side.
+        """
+        wanted = np.abs(motion)
+        if not self._key_left or wanted[self._key] < _KEY_DONE:
+            total = wanted.sum()
+            share = self._rng.random() * total
+            self._key = min(int(wanted.cumsum().searchsorted(share)), len(motion) - 1)
+            self._key_left = int(self._rng.integers(*self._config.key_steps, endpoint=True))
+        self._key_left -= 1
+        pressed = np.zeros_like(motion)
+        pressed[self._key] = motion[self._key]
+        return pressed
 
     def _amount(self, distance: float | None) -> float:
         config = self._config
