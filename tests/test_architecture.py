@@ -1,4 +1,4 @@
-"""Who may import whom, and the budgets that keep files readable (design.md section 3).
+"""Who may import whom, and the budgets that keep files readable.
 
 Imports are read from the syntax tree, so those inside functions and under TYPE_CHECKING count
 too, and so do the lazy ``package.module:attribute`` strings of the registries.
@@ -12,14 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-SOURCE = ROOT / "src" / "silri"
-MODULES = sorted(SOURCE.rglob("*.py"))
+from tests import source
+from tests.source import MODULES, ROOT, name_of, top_level_names, tree_of
 
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 80
@@ -69,16 +67,6 @@ EXCEPTIONS = {
     "silri.evaluation.benchmark": frozenset({"ray"}),
 }
 TOP_LEVEL = {"silri", "silri.__main__"}  # the version, and `python -m silri`
-
-
-def name_of(path: Path) -> str:
-    parts = path.relative_to(SOURCE.parent).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@cache
-def tree_of(path: Path) -> ast.Module:
-    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 LAZY_TARGET = re.compile(r"(silri(?:\.\w+)+):(\w+)")
@@ -131,7 +119,9 @@ def violations_of(path: Path) -> Iterator[str]:
 
 
 def test_every_package_has_a_rule():
-    packages = {p.name for p in SOURCE.iterdir() if p.is_dir() and (p / "__init__.py").exists()}
+    packages = {
+        p.name for p in source.PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists()
+    }
     assert packages <= set(RULES), f"no rule for {packages - set(RULES)}"
 
 
@@ -169,7 +159,7 @@ def test_the_check_itself_sees(tmp_path, monkeypatch, package, line, bad):
     path = tmp_path / "src" / "silri" / package / "module.py"
     path.parent.mkdir(parents=True)
     path.write_text(line + "\n")
-    monkeypatch.setitem(globals(), "SOURCE", tmp_path / "src" / "silri")
+    monkeypatch.setattr(source, "PACKAGE", tmp_path / "src" / "silri")
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     assert bool(list(violations_of(path))) == bad
 
@@ -179,28 +169,10 @@ def test_lazy_targets_exist():
     for path in MODULES:
         for node in ast.walk(tree_of(path)):
             if target := lazy_target(node):
-                base = SOURCE.parent / target[1].replace(".", "/")
-                file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+                file = source.file_of(target[1])
                 where = f"{path.relative_to(ROOT)}:{node.lineno}: {target[0]}"
-                assert file.is_file(), where
+                assert file, where
                 assert target[2] in top_level_names(tree_of(file)), where
-
-
-def top_level_names(tree: ast.Module) -> set[str]:
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names |= {
-                leaf.id for t in targets for leaf in ast.walk(t) if isinstance(leaf, ast.Name)
-            }
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            names |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.If | ast.Try):
-            names |= top_level_names(ast.Module(body=node.body, type_ignores=[]))
-    return names
 
 
 def test_all_names_what_exists():

@@ -1,4 +1,4 @@
-"""The definitions of design.md section 5, by numbers computed by hand or published."""
+"""The definitions, by numbers computed by hand or published."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The numbers that a run is judged by, defined once (design.md section 5) so that tables agree.
+"""The numbers that a run is judged by, defined once so that tables agree.
 
 An *evaluation* is a pair ``(step, success_rate)``; lists of them are in order of steps.
 """
