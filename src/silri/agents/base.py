@@ -155,6 +155,18 @@ class Agent(struct.PyTreeNode):
         actions = jnp.zeros((1, len(spec.action.continuous)), jnp.float32)
         return fields, jax.random.key(seed), features, actions
 
+    @classmethod
+    def diagnostic_names(cls, config: Any, spec: EnvSpec) -> list[str]:
+        """What :meth:`act` will report, without running anything."""
+
+        def names() -> Info:
+            agent = cls.create(config, spec, None, 0)
+            observation = {k: jnp.zeros(v.shape, jnp.float32) for k, v in spec.observation.items()}
+            features = agent.normalizer.features(observation)
+            return agent.policy(features, agent.update_key(), explore=True)[1]
+
+        return sorted(jax.eval_shape(names))
+
     def update_key(self) -> jax.Array:
         """The random key of the next learner iteration."""
         return jax.random.fold_in(jax.random.key(self.seed), self.iterations)

@@ -1,1 +1,1 @@
-"""silri.cli"""
+"""The command line: one file per verb."""

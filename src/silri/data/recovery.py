@@ -57,6 +57,7 @@ def recover(
     rows = _read_rows(folder)
     claimed = {row.episode_id for _, row, _ in rows.values() if row is not None}
     kept: list[EpisodeRow] = []
+    rewritten = 0
     for found in _scan(folder, rows):
         seen = {row.episode_id for row in kept}
         if found.row is not None and found.problem is None:
@@ -64,8 +65,14 @@ def recover(
                 _remove(folder, found.index)  # the source of a renumbering that was interrupted
             else:
                 kept.append(_renumber(folder, found, kept, fps, diagnostics))
+                rewritten += _restore_row(folder, kept[-1])
             continue
         messages += _set_aside(folder, quarantine, found, seen, claimed)
+    if rewritten:
+        messages.append(
+            f"{rewritten} row files of meta/episodes rewritten: their values hold, but other bytes "
+            "were damaged, or another version of pyarrow wrote them"
+        )
     expected = set(range(1 + max([*quarantine.episodes, *(row.episode_id for row in kept), -1])))
     missing = expected - quarantine.episodes.keys() - {row.episode_id for row in kept}
     if missing:
@@ -140,6 +147,16 @@ def _renumber(
     write_episode(folder, moved, frames)
     _remove(folder, found.index)
     return moved
+
+
+def _restore_row(folder: Path, row: EpisodeRow) -> bool:
+    """Mend what the row's own checksum cannot see: parquet has bytes that carry no value."""
+    path = folder / file_path(ROW_PATH, row.episode_index)
+    content = encode_row(row)
+    damaged = path.read_bytes() != content
+    if damaged:
+        files.atomic_write(path, content)
+    return damaged
 
 
 def write_episode(folder: Path, row: EpisodeRow, frames: bytes) -> None:

@@ -43,6 +43,31 @@ _FRAME = 18  # hand xyz, gripper opening, 14 numbers for up to two objects
 # Upstream's vector is frame (18), last frame (18), goal (3); these pick our two keys out of it.
 _STATE = np.r_[0:4, 18:22]
 _ENVIRONMENT_STATE = np.r_[4:18, 22:36, 36:39]
+# How hard a closed discrete gripper squeezes, where it is not 1.0: what the task's scripted expert
+# closes with. At full force a ball slips out of the fingers and a peg tilts (expert's success with
+# 1.0: basketball 0.01, stick-push 0.00, pick-out-of-hole 0.00, peg-insert-side 0.53).
+_GRIP = {
+    "assembly-v3": 0.6,
+    "basketball-v3": 0.6,
+    "bin-picking-v3": 0.6,
+    "coffee-pull-v3": 0.7,
+    "coffee-push-v3": 0.5,
+    "hammer-v3": 0.8,
+    "hand-insert-v3": 0.65,
+    "handle-pull-side-v3": 0.6,
+    "peg-insert-side-v3": 0.6,
+    "peg-unplug-side-v3": 0.1,
+    "pick-out-of-hole-v3": 0.1,
+    "pick-place-wall-v3": 0.9,
+    "push-back-v3": 0.9,
+    "push-v3": 0.6,
+    "push-wall-v3": 0.6,
+    "shelf-place-v3": 0.7,
+    "stick-pull-v3": 0.7,
+    "stick-push-v3": 0.7,
+    "sweep-into-v3": 0.7,
+    "sweep-v3": 0.7,
+}
 _MAX_REDRAWS = 10_000
 _DIVERGED = (
     mujoco.mjtWarning.mjWARN_BADQPOS,
@@ -79,6 +104,7 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         self._config = config
         self._repeat = config.action_repeat or ACTION_REPEAT
         self._discrete = config.gripper == "discrete"
+        self._grip = _GRIP.get(task, 1.0)
         self._own_reward = config.reward == "env"
         self.env_spec = EnvSpec(
             name=f"metaworld/{task}",
@@ -115,8 +141,10 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         vars(raw).pop("sawyer_observation_space", None)  # the cache that hides the goal
         vars(raw)["_get_state_rand_vec"] = self._draw_layout
         if not self._own_reward:
-            # Only parts of the dense reward, half of a step's time; success needs neither.
-            vars(raw)["touching_object"] = lambda _: False
+            # Parts of the dense reward and half of a step's time. Success does not need them, but
+            # for one task, where what was pushed must still be held.
+            if task != "stick-push-v3":
+                vars(raw)["touching_object"] = lambda _: False
             vars(raw)["_gripper_caging_reward"] = lambda *_, **__: 0.0
         box = raw._random_reset_space
         assert box is not None  # every task has one
@@ -185,7 +213,8 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         if self._discrete:
             closing = 1.0 if command[GRIPPER] > 0 else -1.0
             penalty = self._config.grasp_penalty if closing != self._gripper else 0.0
-            command[GRIPPER] = self._gripper = closing
+            self._gripper = closing
+            command[GRIPPER] = self._grip if closing > 0 else -1.0
         own_reward, success = 0.0, False
         for _ in range(self._repeat):
             own, success = self._simulate(command)

@@ -1,1 +1,1 @@
-"""Measuring a run: intervals, thresholds, figures."""
+"""How well a policy does on its own, and the numbers and figures that say so."""

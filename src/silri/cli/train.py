@@ -1,0 +1,156 @@
+"""``silri train``: a new run, or ``--resume`` of one."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import tyro
+
+from silri.cli.arguments import Names, parse, take_names
+from silri.cli.main import DONE, INTERRUPTED
+from silri.cli.progress import Console
+from silri.configs.run import RunConfig
+from silri.configs.serialize import differences
+from silri.core.errors import ConfigError, UsageError
+from silri.envs.config import EnvConfig
+from silri.evaluation.curves import read_run
+from silri.evaluation.evaluate import evaluate, mean_actor
+from silri.evaluation.plots import plot_learning_curves
+from silri.evaluation.summary import summarise
+from silri.intervention.operators import OperatorConfig
+from silri.runtime.compilation import enable_compilation_cache
+from silri.runtime.folder import RunFolder
+from silri.runtime.local import Interrupted, LocalRun
+
+NAMES = ("agent", "preset", "env", "operator")
+DESCRIPTION = """Train an agent with an operator in the loop.
+
+Names come first: --agent NAME (silri), --preset NAME (default), --env NAME
+(metaworld/drawer-open-v3), --operator NAME (heterogeneous); 'silri list agents|envs|operators'
+shows them. Every field below can then be set, e.g. --agent.kappa 3 --env.reset-range 0.03.
+--resume FOLDER goes on with a run; only --steps may differ then."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Flags of ``silri train`` beside the names."""
+
+    config: Annotated[RunConfig, tyro.conf.arg(name="")]
+    out: Path | None = None  # new run folder; default runs/AGENT-TASK-SEED
+    resume: Path | None = None  # run folder to go on with
+
+
+def main(arguments: list[str]) -> int:
+    """Train and return the exit code."""
+    names = take_names(arguments, NAMES)
+    resume = take_names(names.rest, ("resume",))
+    if "resume" in resume.values:
+        folder, config = _resumed(Path(resume.values["resume"]), names, resume.rest)
+    else:
+        chosen: Arguments = parse(
+            Arguments,
+            names.rest,
+            prog="silri train",
+            description=DESCRIPTION,
+            default=Arguments(config=preset_config(names)),
+        )
+        config = chosen.config
+        folder = RunFolder.create(chosen.out or _default_folder(config), config)
+    return run(folder, config)
+
+
+def run(folder: RunFolder, config: RunConfig) -> int:
+    """Train in ``folder`` until done or interrupted, with a live display."""
+    enable_compilation_cache()
+    evaluation_env = config.env.create()
+    console = Console(config, folder.path)
+    with _stop_on_signal() as stop, console:
+        training = LocalRun(
+            config,
+            folder,
+            evaluate=lambda agent: evaluate(
+                evaluation_env, mean_actor(agent), config.evaluation.episodes
+            ).metrics(),
+            summarise=summarise,
+            subscribers=[console],
+            stop=stop,
+        )
+        try:
+            summary = training.run()
+        except Interrupted:
+            console.interrupted()
+            return INTERRUPTED
+        finally:
+            evaluation_env.close()
+    plot_learning_curves([read_run(folder.path)], folder.curve)
+    console.finished(summary, folder.curve)
+    return DONE
+
+
+def preset_config(names: Names) -> RunConfig:
+    """The configuration that the names stand for.
+
+    Raises:
+        UnknownNameError: for a name that is not there.
+    """
+    return RunConfig.from_preset(
+        names.get("agent", "silri"),
+        names.get("preset", "default"),
+        env=EnvConfig(name=names.get("env", EnvConfig().name)),
+        operator=OperatorConfig(name=names.get("operator", OperatorConfig().name)),
+    )
+
+
+def _resumed(path: Path, names: Names, rest: list[str]) -> tuple[RunFolder, RunConfig]:
+    folder, stored = RunFolder.open(path)
+    wanted = {
+        "agent": stored.agent_name,
+        "preset": stored.preset,
+        "env": stored.env.name,
+        "operator": stored.operator.name,
+    }
+    for name, value in names.values.items():
+        if value != wanted[name]:
+            raise ConfigError(f"{path} was made with --{name} {wanted[name]}, not {value}")
+    default = Arguments(config=stored)
+    chosen: Arguments = parse(
+        Arguments, rest, prog="silri train", description=DESCRIPTION, default=default
+    )
+    if chosen.out is not None:
+        raise UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
+    changed = differences(stored, replace(chosen.config, steps=stored.steps))
+    if changed:
+        raise ConfigError(f"a resumed run keeps its configuration; differing: {'; '.join(changed)}")
+    if chosen.config.steps != stored.steps:
+        folder.write_config(chosen.config)
+    return folder, chosen.config
+
+
+def _default_folder(config: RunConfig) -> Path:
+    agent = config.agent_name if config.preset == "default" else f"{config.agent_name}-{config.preset}"
+    return Path("runs") / f"{agent}_{config.env.name.replace('/', '-')}_s{config.seed}"
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator:
+    """Yields a callable that turns True at the first SIGINT or SIGTERM; a second one raises."""
+    requested: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        del frame
+        if requested:
+            raise KeyboardInterrupt
+        requested.append(number)
+
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(requested)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,94 @@
+"""Dataclass configurations to JSON and back, strictly: a field that does not fit is named."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from silri.agents.registry import load_agent
+from silri.configs.run import RunConfig
+from silri.core.errors import ConfigError
+
+
+def to_json(config: RunConfig) -> dict[str, Any]:
+    """Nested plain values; the inverse of :func:`from_json`."""
+    return dataclasses.asdict(config)
+
+
+def from_json(data: dict[str, Any]) -> RunConfig:
+    """Rebuild a run's configuration.
+
+    Raises:
+        ConfigError: a field is missing, unknown or of the wrong kind; the message has its path.
+    """
+    agent_type = load_agent(data.get("agent_name", "silri")).config_type
+    return typing.cast(RunConfig, _build(RunConfig, data, "", {"agent": agent_type}))
+
+
+def load_config(path: Path) -> RunConfig:
+    """The configuration inside a ``config.json``."""
+    try:
+        data = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path} is not JSON ({error}); restore it from a copy") from error
+    return from_json(data["run"])
+
+
+def differences(left: RunConfig, right: RunConfig) -> list[str]:
+    """``field: left -> right`` for every leaf that differs."""
+    a, b = _flatten(to_json(left)), _flatten(to_json(right))
+    return [
+        f"{name}: {a.get(name)!r} -> {b.get(name)!r}"
+        for name in sorted(a.keys() | b.keys())
+        if a.get(name) != b.get(name)
+    ]
+
+
+def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, dict):
+            flat |= _flatten(item, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = list(item) if isinstance(item, tuple) else item
+    return flat
+
+
+def _build(kind: Any, value: Any, path: str, overrides: dict[str, Any] | None = None) -> Any:
+    """``value`` as ``kind``: dataclasses, tuples, optionals and scalars."""
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{path or 'config'} takes an object, got {value!r}")
+        hints = typing.get_type_hints(kind) | (overrides or {})
+        names = {field.name for field in dataclasses.fields(kind)}
+        if set(value) - names:
+            surplus = ", ".join(path + name for name in sorted(set(value) - names))
+            raise ConfigError(f"unknown configuration field {surplus}: of another version?")
+        if names - set(value):
+            missing = ", ".join(path + name for name in sorted(names - set(value)))
+            raise ConfigError(f"missing configuration field {missing}: of another version?")
+        return kind(**{n: _build(hints[n], v, f"{path}{n}.") for n, v in value.items()})
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        inner = [argument for argument in arguments if argument is not type(None)]
+        return _build(inner[0], value, path)
+    name = path.rstrip(".")
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{name} takes a list, got {value!r}")
+        return tuple(_build(arguments[0], item, path) for item in value)
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ConfigError(f"{name} takes one of {', '.join(map(repr, arguments))}, got {value!r}")
+        return value
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
+        raise ConfigError(f"{name} takes {kind.__name__}, got {value!r}")
+    return value

@@ -1,0 +1,97 @@
+"""The policy outside training: safetensors and one JSON, no optimiser, no pickle."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import safetensors
+from safetensors.numpy import load_file, save
+
+from silri.agents.base import Agent
+from silri.agents.registry import load_agent
+from silri.configs.run import RunConfig
+from silri.configs.serialize import from_json, to_json
+from silri.core.errors import DataError
+from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
+from silri.data import files
+
+FORMAT = 1
+WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
+
+
+def export_policy(agent: Agent, config: RunConfig, spec: EnvSpec, folder: Path) -> None:
+    """Write ``policy.safetensors`` (every leaf but optimiser moments) and ``policy.json``."""
+    files.make_dir(folder)
+    leaves = {name: np.asarray(leaf) for name, leaf in _leaves(agent).items()}
+    files.atomic_write(folder / WEIGHTS, save(leaves))
+    description = {
+        "format": FORMAT,
+        "run": to_json(config),
+        "spec": {
+            "name": spec.name,
+            "observation": {k: [list(v.shape), v.dtype] for k, v in spec.observation.items()},
+            "action": [spec.action.size, list(spec.action.gripper), list(spec.action.gripper_values)],
+            "max_episode_steps": spec.max_episode_steps,
+            "control_hz": spec.control_hz,
+        },
+    }
+    files.atomic_write(folder / DESCRIPTION, json.dumps(description, indent=2).encode())
+
+
+def load_policy(folder: Path) -> tuple[Agent, RunConfig, EnvSpec]:
+    """Read what :func:`export_policy` wrote; optimisers start afresh.
+
+    Raises:
+        DataError: a file is missing or damaged, or its arrays do not fit the described agent.
+    """
+    try:
+        description = json.loads((folder / DESCRIPTION).read_text())
+        arrays = load_file(folder / WEIGHTS)
+    except FileNotFoundError as error:
+        raise DataError(
+            f"{folder} holds no exported policy ({error.filename} is missing); a run exports one "
+            "at its first evaluation"
+        ) from error
+    except (json.JSONDecodeError, safetensors.SafetensorError) as error:
+        raise DataError(f"{folder} is damaged ({error}); export the run again") from error
+    if description.get("format") != FORMAT:
+        raise DataError(
+            f"{folder / DESCRIPTION} has format {description.get('format')}; this version reads {FORMAT}"
+        )
+    config, spec = from_json(description["run"]), _spec(description["spec"])
+    agent = load_agent(config.agent_name).agent.create(config.agent, spec, None, config.seed)
+    wanted = _leaves(agent)
+    if set(wanted) != set(arrays):
+        odd = sorted(set(wanted) ^ set(arrays))[:5]
+        raise DataError(f"{folder / WEIGHTS} does not fit agent {config.agent_name}: {odd}")
+    for name, leaf in wanted.items():
+        if leaf.shape != arrays[name].shape:
+            raise DataError(
+                f"{name} in {folder / WEIGHTS} has shape {arrays[name].shape}; "
+                f"the described agent has {leaf.shape}"
+            )
+    paths, structure = jax.tree_util.tree_flatten_with_path(agent)
+    filled = [jnp.asarray(arrays.get(jax.tree_util.keystr(path), leaf)) for path, leaf in paths]
+    return jax.tree_util.tree_unflatten(structure, filled), config, spec
+
+
+def _leaves(agent: Agent) -> dict[str, Any]:
+    paths, _ = jax.tree_util.tree_flatten_with_path(agent)
+    named = {jax.tree_util.keystr(path): leaf for path, leaf in paths}
+    return {name: leaf for name, leaf in named.items() if ".opt_state" not in name}
+
+
+def _spec(data: dict[str, Any]) -> EnvSpec:
+    size, gripper, values = data["action"]
+    return EnvSpec(
+        name=data["name"],
+        observation={k: ArraySpec(tuple(shape), dtype) for k, (shape, dtype) in data["observation"].items()},
+        action=ActionSpec(size, tuple(gripper), tuple(values)),
+        max_episode_steps=data["max_episode_steps"],
+        control_hz=data["control_hz"],
+    )

@@ -1,0 +1,107 @@
+"""The run folder: where everything of a run lives, and who may write there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from silri.configs.run import RunConfig
+from silri.configs.serialize import load_config, to_json
+from silri.core.errors import RunFolderError
+from silri.data import files
+
+PACKAGES = ("silri", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "metaworld", "mujoco")
+
+
+class RunFolder:
+    """Paths of one run.
+
+    Attributes:
+        path: ``runs/NAME``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    config = property(lambda self: self.path / "config.json")
+    metrics = property(lambda self: self.path / "metrics.jsonl")
+    summary = property(lambda self: self.path / "summary.json")
+    tensorboard = property(lambda self: self.path / "tensorboard")
+    episodes = property(lambda self: self.path / "episodes")
+    quarantine = property(lambda self: self.path / "quarantine")
+    checkpoints = property(lambda self: self.path / "checkpoints")
+    policy = property(lambda self: self.path / "policy")
+    curve = property(lambda self: self.path / "curve.png")
+
+    @classmethod
+    def create(cls, path: Path, config: RunConfig) -> RunFolder:
+        """A new run; writes ``config.json``.
+
+        Raises:
+            RunFolderError: the folder holds something already.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise RunFolderError(
+                f"{path} exists and is not empty: go on with 'silri train --resume {path}', or "
+                "choose another folder with --out"
+            )
+        files.make_dir(path)
+        folder = cls(path)
+        folder.write_config(config)
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> tuple[RunFolder, RunConfig]:
+        """An existing run and its configuration.
+
+        Raises:
+            RunFolderError: there is no run at ``path``.
+            ConfigError: its configuration does not fit this version; names the field.
+        """
+        folder = cls(path)
+        if not folder.config.is_file():
+            what = "has no config.json" if path.is_dir() else "does not exist"
+            raise RunFolderError(f"{path} is no run folder: it {what}; 'silri train' makes one")
+        return folder, load_config(folder.config)
+
+    def write_config(self, config: RunConfig) -> None:
+        """The resolved configuration, package versions and git state."""
+        record = {
+            "run": to_json(config),
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in PACKAGES},
+            "git": _git_state(),
+        }
+        files.atomic_write(self.config, json.dumps(record, indent=2).encode())
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """``summary.json``, replaced in one step."""
+        files.atomic_write(self.summary, json.dumps(summary, indent=2).encode())
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Commit and cleanliness of the checkout that silri runs from; None outside of one."""
+    here = Path(__file__).parent
+    try:
+        commit = _git(here, "rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_git(here, "status", "--porcelain", "."))}
+    except (OSError, subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=10
+    )
+    return done.stdout.strip()

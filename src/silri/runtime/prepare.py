@@ -1,0 +1,84 @@
+"""What a run starts from: its operator, its demonstrations, its replay."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from silri.configs.run import RunConfig
+from silri.core.clock import Clock
+from silri.core.errors import ConfigError, DataError
+from silri.core.protocols import Env, Operator
+from silri.data.dataset import read_dataset
+from silri.data.episode import Episode
+from silri.data.mixer import Mixer
+from silri.data.store import EpisodeStore
+from silri.runtime.demos import record_demonstrations
+from silri.runtime.export import load_policy
+
+
+def make_operator(config: RunConfig, env: Env, *, demonstrating: bool = False) -> Operator:
+    """The run's operator, with the scripted expert or the policy of ``config.expert_run``.
+
+    Raises:
+        ConfigError: that policy was trained for other observations or actions.
+        DataError: there is no policy there.
+    """
+    expert = None
+    if config.expert_run is not None:
+        agent, _, spec = load_policy(Path(config.expert_run) / "policy")
+        if (spec.observation, spec.action) != (dict(env.env_spec.observation), env.env_spec.action):
+            raise ConfigError(
+                f"expert_run {config.expert_run} was trained on {spec.name}, whose observations or "
+                f"actions differ from {env.env_spec.name}'s"
+            )
+        expert = agent.act_deterministic
+    return config.operator.create(
+        env.env_spec.action,
+        demonstrating,
+        max_episode_steps=env.env_spec.max_episode_steps,
+        expert=expert,
+    )
+
+
+def collect_demonstrations(
+    config: RunConfig, env: Env, store: EpisodeStore, stop: Callable[[], bool], clock: Clock
+) -> None:
+    """Fill ``store`` with the run's demonstrations; goes on where an earlier session stopped."""
+    if config.data.dataset is not None:
+        _import_dataset(Path(config.data.dataset), store)
+    elif config.data.demos:
+        for episode in record_demonstrations(
+            env,
+            make_operator(config, env, demonstrating=True),
+            config.operator.name,
+            count=config.data.demos,
+            seed=config.seed,
+            known_seeds={row.seed for row in store.rows},
+            first_id=store.next_episode_id,
+            stop=stop,
+            clock=clock,
+        ):
+            store.commit(episode)
+
+
+def _import_dataset(folder: Path, store: EpisodeStore) -> None:
+    """Copy every episode of a dataset, so that the run is whole without it."""
+    episodes = read_dataset(folder, store.spec)
+    if not episodes:
+        raise DataError(f"{folder} holds no episode; record some with 'silri record'")
+    for episode in episodes[len(store) :]:
+        store.commit(dataclasses.replace(episode, episode_id=store.next_episode_id))
+
+
+def fill_replay(mixer: Mixer, store: EpisodeStore, before: int) -> list[Episode]:
+    """Add every stored episode with an id below ``before``; returns the demonstrations."""
+    demos = []
+    for index, row in enumerate(store.rows):
+        if row.episode_id < before:
+            episode = store.read(index)
+            mixer.add(episode)
+            if episode.is_demo:
+                demos.append(episode)
+    return demos

@@ -1,0 +1,61 @@
+"""The counters of a run: small, JSON-able, saved in each checkpoint beside the agent."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from silri.core.errors import CheckpointError
+
+
+@dataclass
+class RunState:
+    """What a run has done so far.
+
+    Attributes:
+        env_steps: decisions of the policy (demonstrations not counted).
+        next_episode: id of the next episode; smaller ones are in the store or in quarantine.
+        episodes: training episodes that ended and were stored.
+        updates: learner iterations, offline ones included.
+        demo_episodes, demo_steps: demonstrations.
+        intervention_steps: human-driven steps of training episodes.
+        interventions: takeovers (0 -> 1 edges).
+        quarantined: training episodes set aside.
+        evaluations: one record each: ``step``, ``success_rate``, ``successes``, ``episodes``,
+            ``mean_success_length``, ``intervention_steps`` so far.
+        operator: the operator's own state.
+        train_wall_s, eval_wall_s, wall_s: seconds, over all sessions.
+    """
+
+    env_steps: int = 0
+    next_episode: int = 0
+    episodes: int = 0
+    updates: int = 0
+    demo_episodes: int = 0
+    demo_steps: int = 0
+    intervention_steps: int = 0
+    interventions: int = 0
+    quarantined: int = 0
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+    operator: dict[str, float] = field(default_factory=dict)
+    train_wall_s: float = 0.0
+    eval_wall_s: float = 0.0
+    wall_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """A deep copy as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> RunState:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            CheckpointError: of another version; names the fields.
+        """
+        names = {item.name for item in dataclasses.fields(cls)}
+        if set(data) != names:
+            odd = ", ".join(sorted(set(data) ^ names))
+            raise CheckpointError(f"the checkpoint's counters do not fit this version: {odd}")
+        return cls(**data)
