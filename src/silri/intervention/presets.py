@@ -69,8 +69,8 @@ CARELESS = Preset(
 )
 KEYBOARD = Preset(
     name="keyboard",
-    summary="arrow keys: one axis at a time, a little late",
-    skill=SkillConfig(jitter=0.1, delay=1, one_axis=True),
+    summary="arrow keys: one axis at a time, precise and slow",
+    skill=SkillConfig(jitter=0.05, one_axis=True),
     gate=GateConfig(hold=(8, 25)),
 )
 TIRED = Preset(
