@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.data.episodes import make_episode
 
 from silri.core.errors import DataError, NonFiniteError, SpecError
 from silri.core.seeding import Stream, rng
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.episode import Episode
 from silri.data.replay import Replay
+from tests.data.episodes import make_episode
 
 SPEC = EnvSpec(
     name="fake",

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.data.episodes import make_episode
 
 from silri.core.errors import DataError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.statistics import ColumnStatistics, observation_statistics
+from tests.data.episodes import make_episode
 
 SPEC = EnvSpec(
     name="fake",
