@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from typing_extensions import Self
 
 from silri.core.errors import ConfigError
 from silri.core.specs import ActionSpec, EnvSpec, Observation
@@ -95,15 +94,11 @@ class Agent(struct.PyTreeNode):
     learns_online: ClassVar[bool] = True  # False: trained before the first episode, then fixed
 
     @classmethod
-    def create(
-        cls, config: Any, spec: EnvSpec, statistics: Statistics | None, seed: int
-    ) -> Self:
+    def create(cls, config: Any, spec: EnvSpec, statistics: Statistics | None, seed: int) -> Self:
         """Fresh networks for ``spec``; ``statistics`` as (mean, std) per observation key."""
         raise NotImplementedError
 
-    def policy(
-        self, features: jax.Array, key: jax.Array, explore: bool
-    ) -> tuple[jax.Array, Info]:
+    def policy(self, features: jax.Array, key: jax.Array, explore: bool) -> tuple[jax.Array, Info]:
         """(..., F) -> action (..., A) in [-1, 1] and diagnostics, name to (...,)."""
         raise NotImplementedError
 

@@ -11,11 +11,11 @@ grippers; trained before the first episode, then fixed. It acts with its mean.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 from flax import struct
-from typing_extensions import Self
 
 from silri.agents.base import Agent, AgentConfig, Preset, Statistics, require
 from silri.agents.losses import gripper_cross_entropy, masked_mean
@@ -53,7 +53,9 @@ class BCAgent(Agent):
     actor: TrainState
     gripper: TrainState | None = struct.field(default=None)
 
-    def actor_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
+    def actor_loss(
+        self, params: Params, features: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, Info]:
         """-mean m log N(a_human; mu(s), sigma(s)^2)."""
         mean, std = self.actor(features, params=params)
         actions = continuous_part(self.action_spec, batch.human_action)
@@ -62,7 +64,9 @@ class BCAgent(Agent):
         error = masked_mean(jnp.mean((actions - mean) ** 2, axis=-1), mask)
         return loss, {"actor/nll": loss, "actor/squared_error": error}
 
-    def gripper_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
+    def gripper_loss(
+        self, params: Params, features: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, Info]:
         """Cross-entropy on the person's gripper command."""
         assert self.gripper is not None
         logits = self.gripper(features, params=params)
@@ -119,9 +123,7 @@ class BCAgent(Agent):
         fields, key, features, actions = cls.base_fields(config, spec, statistics, seed)
         actor_key, gripper_key = jax.random.split(key)
         rate = {"learning_rate": config.learning_rate}
-        policy = GaussianPolicy(
-            config.trunk, actions.shape[-1], scale_bounds=config.std_bounds
-        )
+        policy = GaussianPolicy(config.trunk, actions.shape[-1], scale_bounds=config.std_bounds)
         gripper = None
         if spec.action.gripper:
             head = GripperHead(

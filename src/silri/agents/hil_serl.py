@@ -18,14 +18,13 @@ Q^g(s, g)     grasp critic over all joint gripper commands
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from typing_extensions import Self
 
 from silri.agents.base import Agent, AgentConfig, Preset, Statistics, require
 from silri.agents.losses import temporal_difference
@@ -86,9 +85,8 @@ class Temperature(nn.Module):
 
     @nn.compact
     def __call__(self) -> jax.Array:
-        raw = self.param(
-            "raw", nn.initializers.constant(float(np.log(np.expm1(self.initial)))), ()
-        )
+        """() float32."""
+        raw = self.param("raw", nn.initializers.constant(float(np.log(np.expm1(self.initial)))), ())
         return jax.nn.softplus(raw)
 
 
@@ -105,7 +103,12 @@ class HILSERLAgent(Agent):
     # -- critics -------------------------------------------------------------------------------
 
     def critic_loss(
-        self, params: Params, features: jax.Array, next_features: jax.Array, batch: Batch, key: jax.Array
+        self,
+        params: Params,
+        features: jax.Array,
+        next_features: jax.Array,
+        batch: Batch,
+        key: jax.Array,
     ) -> tuple[jax.Array, Info]:
         """y = r + gamma m min_k Q_k'(s', a'), a' ~ pi(s');  L = sum_k mean (Q_k(s, a) - y)^2.
 
@@ -194,24 +197,21 @@ class HILSERLAgent(Agent):
         """One learner iteration: U critic steps, then actor and temperature on the last batch."""
         features = self.normalizer.features(batch.observation)
         next_features = self.normalizer.features(batch.next_observation)
-        actor_key, *keys = jax.random.split(self.update_key(), batch.reward.shape[0] + 1)
-        keys = jnp.stack(keys)
+        keys = jax.random.split(self.update_key(), batch.reward.shape[0] + 1)
 
         def critic_step(agent: Self, inputs: tuple) -> tuple[Self, Info]:
             return agent.update_critics(*inputs)
 
-        agent, infos = jax.lax.scan(critic_step, self, (features, next_features, batch, keys))
+        agent, infos = jax.lax.scan(critic_step, self, (features, next_features, batch, keys[1:]))
         info = jax.tree.map(jnp.mean, infos)
         last = jax.tree.map(lambda x: x[-1], batch)
         actor, extra = agent.actor.apply_loss(
-            lambda params: agent.actor_loss(params, features[-1], last, actor_key)
+            lambda params: agent.actor_loss(params, features[-1], last, keys[0])
         )
         temperature, more = agent.temperature.apply_loss(
             lambda params: agent.temperature_loss(params, extra["actor/entropy"])
         )
-        agent = agent.replace(
-            actor=actor, temperature=temperature, iterations=agent.iterations + 1
-        )
+        agent = agent.replace(actor=actor, temperature=temperature, iterations=agent.iterations + 1)
         return agent, info | extra | more
 
     # -- acting --------------------------------------------------------------------------------
@@ -265,9 +265,7 @@ class HILSERLAgent(Agent):
             critic=critic,
             target_critic=critic.params,
             actor=TrainState.create(policy, keys[1], features, **rate),
-            temperature=TrainState.create(
-                Temperature(config.initial_temperature), keys[3], **rate
-            ),
+            temperature=TrainState.create(Temperature(config.initial_temperature), keys[3], **rate),
             grasp=grasp,
             target_grasp=None if grasp is None else grasp.params,
         )

@@ -36,9 +36,7 @@ def gripper_cross_entropy(
     }
 
 
-def temporal_difference(
-    q: jax.Array, target: jax.Array
-) -> tuple[jax.Array, Info]:
+def temporal_difference(q: jax.Array, target: jax.Array) -> tuple[jax.Array, Info]:
     """sum_k mean_B (Q_k - y)^2: every member regresses to one target.
 
     Args:

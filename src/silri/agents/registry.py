@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from silri.agents.base import AgentConfig, Preset
-from silri.core.registry import Registry, unknown_name
 from silri.core.registry import Entry as Row
+from silri.core.registry import Registry, unknown_name
 
 AGENTS = Registry(
     "agent",
     [
-        Row("silri", "silri.agents.silri:SiLRIAgent", "state-wise Lagrangian RL from interventions"),
-        Row("hil_serl", "silri.agents.hil_serl:HILSERLAgent", "RLPD soft actor-critic + human data"),
+        Row(
+            "silri", "silri.agents.silri:SiLRIAgent", "state-wise Lagrangian RL from interventions"
+        ),
+        Row(
+            "hil_serl", "silri.agents.hil_serl:HILSERLAgent", "RLPD soft actor-critic + human data"
+        ),
         Row("hg_dagger", "silri.agents.hg_dagger:HGDAggerAgent", "cloning that goes on online"),
         Row("bc", "silri.agents.bc:BCAgent", "behaviour cloning of demonstrations"),
     ],

@@ -23,13 +23,12 @@ Equation numbers are the paper's. The traps of the published code (T#) are in ``
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
-from typing_extensions import Self
 
 from silri.agents.base import Agent, AgentConfig, Preset, Statistics, require
 from silri.agents.losses import (
@@ -108,7 +107,9 @@ class SiLRIAgent(Agent):
         mean, scale = self.expert(features, params=params)
         return mean, jnp.sqrt(scale) if self.config.expert_scale == "variance" else scale
 
-    def expert_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
+    def expert_loss(
+        self, params: Params, features: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, Info]:
         """-sum m log N(a_human; mu(s), sigma(s)^2) / sum m, m = 1 where a person acted."""
         mean, std = self.human(features, params)
         actions = continuous_part(self.action_spec, batch.human_action)
@@ -147,7 +148,12 @@ class SiLRIAgent(Agent):
         return jnp.clip(mean + smoothing, -1.0, 1.0)
 
     def critic_loss(
-        self, params: Params, features: jax.Array, next_features: jax.Array, batch: Batch, key: jax.Array
+        self,
+        params: Params,
+        features: jax.Array,
+        next_features: jax.Array,
+        batch: Batch,
+        key: jax.Array,
     ) -> tuple[jax.Array, Info]:
         """y = r + gamma m min_k Q_k'(s', a');  L = sum_k mean (Q_k(s, a) - y)^2."""
         next_actions = self.target_actions(next_features, key)
@@ -159,7 +165,9 @@ class SiLRIAgent(Agent):
 
     # -- actor and gripper ---------------------------------------------------------------------
 
-    def actor_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
+    def actor_loss(
+        self, params: Params, features: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, Info]:
         """Eq. 10: mean [ (-min_k Q_k(s, pi) + lambda D(s)) / (1 + lambda) ].
 
         lambda = infinity leaves D (without reinforcement learning), lambda = 0 leaves -Q (without
@@ -183,7 +191,9 @@ class SiLRIAgent(Agent):
             "actor/distance_policy_states": masked_mean(distance, 1.0 - by_person),
         }
 
-    def warm_start_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
+    def warm_start_loss(
+        self, params: Params, features: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, Info]:
         """-mean log N(a_human; pi(s), explore_std^2): behaviour cloning before the first episode."""
         actions = continuous_part(self.action_spec, batch.human_action)
         std = jnp.full_like(actions, self.config.explore_std)
@@ -191,7 +201,9 @@ class SiLRIAgent(Agent):
         loss = -masked_mean(log_prob, batch.is_intervention)
         return loss, {"actor/warm_start": loss}
 
-    def gripper_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
+    def gripper_loss(
+        self, params: Params, features: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, Info]:
         """Cross-entropy on the person's gripper, over steps where a person acted."""
         assert self.gripper is not None
         logits = self.gripper(features, params=params)
@@ -204,14 +216,18 @@ class SiLRIAgent(Agent):
         """lambda(s): (..., F) -> (...,); "const", "zero" and "infinite" are not learned."""
         mode = self.config.multiplier
         if mode in ("const", "zero", "infinite"):
-            value = {"const": self.config.initial_multiplier, "zero": 0.0, "infinite": jnp.inf}[mode]
+            value = {"const": self.config.initial_multiplier, "zero": 0.0, "infinite": jnp.inf}[
+                mode
+            ]
             return jnp.full(features.shape[:-1], value, features.dtype)
         if mode == "scalar":
             features = jnp.zeros_like(features)
         return self.multiplier(features, params=params)
 
-    def multiplier_loss(self, params: Params, features: jax.Array, batch: Batch) -> tuple[jax.Array, Info]:
-        """Eq. 11: -mean [ lambda(s) sg(D(s) - bound(s)) ]: lambda rises where D exceeds the bound."""
+    def multiplier_loss(
+        self, params: Params, features: jax.Array, batch: Batch
+    ) -> tuple[jax.Array, Info]:
+        """Eq. 11: -mean [ lambda(s) sg(D(s) - bound(s)) ]; lambda rises where D > bound."""
         human_mean, human_std = self.human(features)
         distance = self.distance(self.actor(features), human_mean)
         bound = self.allowed(human_std)

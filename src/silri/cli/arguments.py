@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from silri.core.errors import UsageError
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -48,8 +46,19 @@ def take_names(arguments: Iterable[str], names: tuple[str, ...]) -> Names:
     return Names(found, rest)
 
 
-def parse(kind: Any, rest: list[str], *, prog: str, description: str, default: Any = None) -> Any:
-    """The remaining flags as ``kind`` (a dataclass), starting from ``default``."""
+def parse(
+    kind: Any,
+    rest: list[str],
+    *,
+    prog: str,
+    description: str,
+    default: Any = None,
+    flags: bool = False,
+) -> Any:
+    """The remaining flags as ``kind`` (a dataclass), starting from ``default``.
+
+    ``flags`` makes a bool field ``--name``; else it takes True or False.
+    """
     import tyro
 
     keywords = {} if default is None else {"default": default}
@@ -58,6 +67,6 @@ def parse(kind: Any, rest: list[str], *, prog: str, description: str, default: A
         args=rest,
         prog=prog,
         description=description,
-        config=(tyro.conf.FlagConversionOff,),
+        config=(tyro.conf.FlagCreatePairsOff if flags else tyro.conf.FlagConversionOff,),
         **keywords,
     )

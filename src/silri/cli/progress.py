@@ -74,9 +74,7 @@ class Console:
             self._advance(event.env_step)
         elif isinstance(event, EpisodeFinished):
             stats = event.stats
-            self._recent.append(
-                (stats["success"], stats["intervention_steps"], stats["length"])
-            )
+            self._recent.append((stats["success"], stats["intervention_steps"], stats["length"]))
             self._advance(event.env_step)
         elif isinstance(event, Evaluated):
             values = event.metrics
@@ -101,8 +99,8 @@ class Console:
         """The last words of a run that is done."""
         low, high = summary["success_ci95"]
         self._print(
-            f"[bold]success_rate {summary['success_rate']:.2f}[/bold] [{low:.2f}, {high:.2f}] after "
-            f"{summary['env_steps']} steps, intervention rate {summary['intervention_rate']:.2f}, "
+            f"[bold]success_rate {summary['success_rate']:.2f}[/bold] [{low:.2f}, {high:.2f}] "
+            f"after {summary['env_steps']} steps, intervention rate {summary['intervention_rate']:.2f}, "
             f"steps_to_90 {summary['steps_to_90']}, {summary['wall_s']:.0f} s"
         )
         self._print(f"figure: {curve}   summary: {self._folder / 'summary.json'}")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import tyro
@@ -15,6 +11,7 @@ import tyro
 from silri.cli.arguments import Names, parse, take_names
 from silri.cli.main import DONE, INTERRUPTED
 from silri.cli.progress import Console
+from silri.cli.signals import stop_on_signal
 from silri.configs.run import RunConfig
 from silri.configs.serialize import differences
 from silri.core.errors import ConfigError, UsageError
@@ -70,7 +67,7 @@ def run(folder: RunFolder, config: RunConfig) -> int:
     enable_compilation_cache()
     evaluation_env = config.env.create()
     console = Console(config, folder.path)
-    with _stop_on_signal() as stop, console:
+    with stop_on_signal() as stop, console:
         training = LocalRun(
             config,
             folder,
@@ -133,24 +130,7 @@ def _resumed(path: Path, names: Names, rest: list[str]) -> tuple[RunFolder, RunC
 
 
 def _default_folder(config: RunConfig) -> Path:
-    agent = config.agent_name if config.preset == "default" else f"{config.agent_name}-{config.preset}"
+    agent = (
+        config.agent_name if config.preset == "default" else f"{config.agent_name}-{config.preset}"
+    )
     return Path("runs") / f"{agent}_{config.env.name.replace('/', '-')}_s{config.seed}"
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator:
-    """Yields a callable that turns True at the first SIGINT or SIGTERM; a second one raises."""
-    requested: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        del frame
-        if requested:
-            raise KeyboardInterrupt
-        requested.append(number)
-
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(requested)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

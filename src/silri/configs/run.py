@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
+
+from tyro.conf import Suppress
 
 from silri.agents.base import AgentConfig
 from silri.agents.registry import load_agent
@@ -47,8 +49,8 @@ class RunConfig:
     """Everything that decides a run; saved as ``config.json``."""
 
     agent: AgentConfig
-    agent_name: str = "silri"
-    preset: str = "default"
+    agent_name: Annotated[str, Suppress] = "silri"  # the command line's --agent
+    preset: Annotated[str, Suppress] = "default"  # and --preset
     env: EnvConfig = field(default_factory=EnvConfig)
     operator: OperatorConfig = field(default_factory=OperatorConfig)
     data: DataConfig = field(default_factory=DataConfig)
@@ -100,7 +102,9 @@ class RunConfig:
         return bool(load_agent(self.agent_name).agent.learns_online)
 
     @classmethod
-    def from_preset(cls, agent_name: str = "silri", preset: str = "default", **fields: Any) -> RunConfig:
+    def from_preset(
+        cls, agent_name: str = "silri", preset: str = "default", **fields: Any
+    ) -> RunConfig:
         """The configuration a preset stands for, environment overrides included.
 
         Raises:

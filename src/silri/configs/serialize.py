@@ -85,10 +85,14 @@ def _build(kind: Any, value: Any, path: str, overrides: dict[str, Any] | None = 
         return tuple(_build(arguments[0], item, path) for item in value)
     if origin is typing.Literal:
         if value not in arguments:
-            raise ConfigError(f"{name} takes one of {', '.join(map(repr, arguments))}, got {value!r}")
+            raise ConfigError(
+                f"{name} takes one of {', '.join(map(repr, arguments))}, got {value!r}"
+            )
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if isinstance(kind, type) and (not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)):
+    if isinstance(kind, type) and (
+        not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)
+    ):
         raise ConfigError(f"{name} takes {kind.__name__}, got {value!r}")
     return value

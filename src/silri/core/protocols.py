@@ -38,9 +38,7 @@ class Env(Protocol):
     ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode; the layout is decided by ``seed`` alone."""
 
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """One decision. ``info['success']`` and ``info['grasp_penalty']`` are always there."""
 
     def close(self) -> None:

@@ -40,7 +40,8 @@ class EvaluationResult:
 
     def metrics(self) -> dict[str, float]:
         """success_rate, successes, episodes, ci_low, ci_high (Wilson, 95 %),
-        mean_success_length (NaN without a success), mean_return and faults."""
+        mean_success_length (NaN without a success), mean_return and faults.
+        """
         count, wins = len(self.successes), int(self.successes.sum())
         low, high = wilson_interval(wins, count)
         return {

@@ -16,9 +16,7 @@ def normal_log_prob(value: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Ar
     return jnp.sum(-0.5 * z * z - jnp.log(std) - _HALF_LOG_2PI, axis=-1)
 
 
-def squashed_sample(
-    key: jax.Array, mean: jax.Array, std: jax.Array
-) -> tuple[jax.Array, jax.Array]:
+def squashed_sample(key: jax.Array, mean: jax.Array, std: jax.Array) -> tuple[jax.Array, jax.Array]:
     """a = tanh(u), u ~ N(mean, std^2): (..., D) and its log-density (...,).
 
     log p(a) = log N(u) - sum log(1 - tanh(u)^2), the last term in its stable form

@@ -22,7 +22,9 @@ class MeanPolicy(nn.Module):
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
         hidden = MLP(self.trunk)(features)
-        return jnp.tanh(nn.Dense(self.size, kernel_init=_POLICY_INIT, bias_init=_POLICY_INIT)(hidden))
+        return jnp.tanh(
+            nn.Dense(self.size, kernel_init=_POLICY_INIT, bias_init=_POLICY_INIT)(hidden)
+        )
 
 
 class GaussianPolicy(nn.Module):

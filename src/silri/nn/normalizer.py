@@ -47,7 +47,7 @@ class Normalizer(struct.PyTreeNode):
             )
         return cls(mean=mean, std=std)
 
-    def features(self, observation: Mapping[str, jax.Array]) -> jax.Array:
+    def features(self, observation: Mapping[str, jax.Array | np.ndarray]) -> jax.Array:
         """(..., F): normalised keys in alphabetical order, flattened and concatenated."""
         parts = []
         for key in sorted(self.mean):

@@ -46,7 +46,9 @@ def record_demonstrations(
     first_id: int,
     stop: Callable[[], bool] = lambda: False,
     clock: Clock | None = None,
-    on_step: Callable[[Transition, Mapping[str, float]], None] = lambda transition, diagnostics: None,
+    on_step: Callable[[Transition, Mapping[str, float]], None] = lambda transition, diagnostics: (
+        None
+    ),
 ) -> Iterator[Episode]:
     """Yield successful demonstrations until there are ``count`` with those already known.
 

@@ -35,7 +35,11 @@ def export_policy(agent: Agent, config: RunConfig, spec: EnvSpec, folder: Path) 
         "spec": {
             "name": spec.name,
             "observation": {k: [list(v.shape), v.dtype] for k, v in spec.observation.items()},
-            "action": [spec.action.size, list(spec.action.gripper), list(spec.action.gripper_values)],
+            "action": [
+                spec.action.size,
+                list(spec.action.gripper),
+                list(spec.action.gripper_values),
+            ],
             "max_episode_steps": spec.max_episode_steps,
             "control_hz": spec.control_hz,
         },
@@ -61,7 +65,8 @@ def load_policy(folder: Path) -> tuple[Agent, RunConfig, EnvSpec]:
         raise DataError(f"{folder} is damaged ({error}); export the run again") from error
     if description.get("format") != FORMAT:
         raise DataError(
-            f"{folder / DESCRIPTION} has format {description.get('format')}; this version reads {FORMAT}"
+            f"{folder / DESCRIPTION} has format {description.get('format')}; "
+            f"this version reads {FORMAT}"
         )
     config, spec = from_json(description["run"]), _spec(description["spec"])
     agent = load_agent(config.agent_name).agent.create(config.agent, spec, None, config.seed)
@@ -90,7 +95,9 @@ def _spec(data: dict[str, Any]) -> EnvSpec:
     size, gripper, values = data["action"]
     return EnvSpec(
         name=data["name"],
-        observation={k: ArraySpec(tuple(shape), dtype) for k, (shape, dtype) in data["observation"].items()},
+        observation={
+            k: ArraySpec(tuple(shape), dtype) for k, (shape, dtype) in data["observation"].items()
+        },
         action=ActionSpec(size, tuple(gripper), tuple(values)),
         max_episode_steps=data["max_episode_steps"],
         control_hz=data["control_hz"],

@@ -12,7 +12,9 @@ from silri.nn.train_state import Info
 PRETRAIN_CHUNK = 100  # gradient steps per dispatch
 
 
-def learn(agent: Agent, mixer: Mixer, seed: int, iteration: int) -> tuple[Agent, Info, dict[str, float]]:
+def learn(
+    agent: Agent, mixer: Mixer, seed: int, iteration: int
+) -> tuple[Agent, Info, dict[str, float]]:
     """One learner iteration; everything random in it derives from (seed, iteration).
 
     Returns:
@@ -23,7 +25,9 @@ def learn(agent: Agent, mixer: Mixer, seed: int, iteration: int) -> tuple[Agent,
     return agent, info, mix
 
 
-def learn_guidance(agent: Agent, mixer: Mixer, seed: int, before: int, after: int) -> tuple[Agent, Info]:
+def learn_guidance(
+    agent: Agent, mixer: Mixer, seed: int, before: int, after: int
+) -> tuple[Agent, Info]:
     """The burst an agent owes when intervention steps have grown from ``before`` to ``after``."""
     owed = agent.guidance_updates_owed(before, after)
     info: Info = {}
@@ -36,7 +40,9 @@ def learn_guidance(agent: Agent, mixer: Mixer, seed: int, before: int, after: in
     return agent, info
 
 
-def pretrain(agent: Agent, mixer: Mixer, seed: int, stop: Any = lambda: False) -> tuple[Agent, Info]:
+def pretrain(
+    agent: Agent, mixer: Mixer, seed: int, stop: Any = lambda: False
+) -> tuple[Agent, Info]:
     """``agent.config.pretrain_steps`` gradient steps on the guidance buffer.
 
     Rounded up to whole chunks of :data:`PRETRAIN_CHUNK`, each one dispatch.

@@ -182,7 +182,9 @@ class LocalRun:
         if len(self.mixer.guidance):
             self.agent, info = pretrain(self.agent, self.mixer, self.config.seed, self._stop)
             if info:
-                self._notify(LearnerUpdated(0, {f"pretrain/{k}": float(v) for k, v in info.items()}))
+                self._notify(
+                    LearnerUpdated(0, {f"pretrain/{k}": float(v) for k, v in info.items()})
+                )
         elif self.config.agent.pretrain_steps:
             self._notify(Notice(0, "no demonstrations: pre-training is skipped"))
         for _ in range(self.config.offline_updates):

@@ -20,7 +20,11 @@ class MetricsWriter:
     """
 
     def __init__(
-        self, path: Path, tensorboard: Path | None, wall_s: Callable[[], float], resume_step: int | None
+        self,
+        path: Path,
+        tensorboard: Path | None,
+        wall_s: Callable[[], float],
+        resume_step: int | None,
     ) -> None:
         """Open for appending.
 

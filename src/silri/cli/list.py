@@ -1,0 +1,49 @@
+"""``silri list agents|envs|operators``: the names that the other verbs take."""
+
+from __future__ import annotations
+
+from silri.cli.main import DONE
+from silri.core.errors import UsageError
+from silri.core.registry import unknown_name
+
+TABLES = ("agents", "envs", "operators")
+
+
+def main(arguments: list[str]) -> int:
+    """Print a table and return the exit code."""
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(f"usage: silri list {'|'.join(TABLES)}")
+        return DONE
+    if len(arguments) != 1:
+        raise UsageError(f"name one table: silri list {'|'.join(TABLES)}")
+    table = arguments[0]
+    if table not in TABLES:
+        raise unknown_name("table", table, TABLES)
+    rows = {"agents": _agents, "envs": _envs, "operators": _operators}[table]()
+    width = max(len(name) for name, _ in rows)
+    for name, summary in rows:
+        print(f"{name:{width}}  {summary}")
+    return DONE
+
+
+def _agents() -> list[tuple[str, str]]:
+    from silri.agents.registry import AGENTS, load_agent
+
+    rows = []
+    for entry in AGENTS:
+        rows.append((entry.name, entry.summary))
+        presets = load_agent(entry.name).presets
+        rows += [(f"  --preset {name}", preset.summary) for name, preset in presets.items()]
+    return rows
+
+
+def _envs() -> list[tuple[str, str]]:
+    from silri.envs.registry import entries
+
+    return [(entry.name, entry.summary) for entry in entries()]
+
+
+def _operators() -> list[tuple[str, str]]:
+    from silri.intervention.presets import OPERATORS
+
+    return [(entry.name, entry.summary) for entry in OPERATORS]
