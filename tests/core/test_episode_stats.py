@@ -81,9 +81,8 @@ def test_edges_and_steps(spec, flags, interventions, steps):
 
 @given(flags=st.lists(st.booleans(), min_size=1, max_size=30), success=st.booleans())
 def test_counts_agree_with_one_another(flags, success):
-    from tests.conftest import make_spec
-
     from silri.core.specs import ActionSpec
+    from tests.conftest import make_spec
 
     stats = fold(make_spec(ActionSpec(2)), flags, success=success).stats()
     assert stats["length"] == len(flags)

@@ -194,7 +194,7 @@ class SiLRIAgent(Agent):
     def warm_start_loss(
         self, params: Params, features: jax.Array, batch: Batch
     ) -> tuple[jax.Array, Info]:
-        """-mean log N(a_human; pi(s), explore_std^2): behaviour cloning before the first episode."""
+        """-mean log N(a_human; pi(s), explore_std^2): cloning before the first episode."""
         actions = continuous_part(self.action_spec, batch.human_action)
         std = jnp.full_like(actions, self.config.explore_std)
         log_prob = normal_log_prob(actions, self.actor(features, params=params), std)

@@ -39,8 +39,10 @@ class EvaluationResult:
     faults: np.ndarray
 
     def metrics(self) -> dict[str, float]:
-        """success_rate, successes, episodes, ci_low, ci_high (Wilson, 95 %),
-        mean_success_length (NaN without a success), mean_return and faults.
+        """What a run records of an evaluation.
+
+        success_rate, successes, episodes, ci_low, ci_high (Wilson, 95 %), mean_success_length
+        (NaN without a success), mean_return and faults.
         """
         count, wins = len(self.successes), int(self.successes.sum())
         low, high = wilson_interval(wins, count)
