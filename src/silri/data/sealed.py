@@ -51,7 +51,10 @@ def read_sealed_json(data: bytes, where: str) -> dict[str, Any]:
         record = json.loads(data)
     except ValueError as error:  # a flipped byte can make it no UTF-8 or no JSON
         raise DataError(f"{where} is no JSON: {error}") from None
-    return unseal(record, where)
+    content = unseal(record, where)
+    if sealed_json(content) != data:  # cut or changed between the values
+        raise DataError(f"{where} does not have the bytes that were written")
+    return content
 
 
 def _checksum(record: Mapping[str, Any]) -> str:
