@@ -158,6 +158,13 @@ def test_without_evaluations_the_figure_says_what_it_shows_instead(tmp_path):
     assert "no evaluation yet" in svg
 
 
+def test_an_unknown_format_is_refused_and_a_missing_folder_made(tmp_path):
+    run = read_run(write_run(tmp_path / "a", ROWS))
+    with pytest.raises(UsageError, match="written as png, pdf, svg; 'curve.xyz' is none"):
+        plot_learning_curves([run], tmp_path / "curve.xyz")
+    assert plot_learning_curves([run], tmp_path / "new" / "curve.png").is_file()
+
+
 def test_no_run_is_no_figure(tmp_path):
     with pytest.raises(UsageError, match="no run"):
         plot_learning_curves([], tmp_path / "c.png")

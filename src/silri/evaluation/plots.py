@@ -20,6 +20,7 @@ from silri.evaluation.statistics import THRESHOLD, wilson_interval
 
 __all__ = ["RunCurve", "plot_learning_curves", "read_run"]
 
+FORMATS = ("png", "pdf", "svg")
 _GRID = 200  # points that curves of several seeds are compared at
 
 # Okabe and Ito's palette tells apart under every common colour blindness; the markers do in print.
@@ -57,14 +58,20 @@ def plot_learning_curves(runs: Sequence[RunCurve], path: str | Path) -> Path:
 
     Args:
         runs: one or several, from :func:`read_run`.
-        path: the figure; its suffix decides the format (png, pdf, svg).
+        path: the figure; its suffix decides the format (:data:`FORMATS`).
 
     Returns:
         ``path``; the file is replaced in one step, so that a viewer never sees half of it.
+
+    Raises:
+        UsageError: if there is no run, or the suffix is none of :data:`FORMATS`.
     """
     if not runs:
         raise UsageError("there is no run to plot")
     path = Path(path)
+    suffix = path.suffix.lstrip(".").lower()
+    if suffix not in FORMATS:
+        raise UsageError(f"a figure is written as {', '.join(FORMATS)}; '{path.name}' is none")
     groups: dict[Key, list[RunCurve]] = {}
     for run in runs:
         groups.setdefault(run.key, []).append(run)
@@ -87,7 +94,8 @@ def plot_learning_curves(runs: Sequence[RunCurve], path: str | Path) -> Path:
         _dress(success, effort, limit, evaluated=evaluated)
         _title(figure, groups, bands=_band_text(groups.values(), evaluated=evaluated))
         temporary = path.with_name(f".{path.name}.part")
-        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=200)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(temporary, format=suffix, dpi=200)
     os.replace(temporary, path)  # noqa: PTH105
     return path
 
