@@ -200,6 +200,10 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
     lacking = dataclasses.replace(bad, observations={"state": bad.observations["state"]})
     with pytest.raises(SpecError, match=r"lacks the observations \['image'\]"):
         replay.add(lacking)
+    scaled = make_episode(SPEC, 1, 3)
+    scaled.observations["image"] = scaled.observations["image"] / np.float32(255)
+    with pytest.raises(SpecError, match=r"image' of episode 1 has dtype float32; .* uint8"):
+        replay.add(scaled)
     with pytest.raises(SpecError, match="'select'"):
         replay.add(make_episode(SPEC, 1, 3), np.ones(2, bool))
     assert_holds(replay, transitions(make_episode(SPEC, 0, 3)))

@@ -235,8 +235,14 @@ class Replay:
                 )
         separate: dict[Path, np.ndarray] = {}
         for path, spec in self.layout.separate.items():
-            _check_shape(episode, path, columns[path], (len(steps), *spec.shape))
-            separate[path] = columns[path].astype(spec.dtype, casting="same_kind", copy=False)
+            column = columns[path]
+            _check_shape(episode, path, column, (len(steps), *spec.shape))
+            if column.dtype != spec.dtype:
+                raise SpecError(
+                    f"'{'.'.join(path)}' of episode {episode.episode_id} has dtype "
+                    f"{column.dtype}; the replay was made for {spec.dtype}"
+                )
+            separate[path] = column
         return packed, separate
 
 
