@@ -30,7 +30,7 @@ TASKS: dict[str, float | None] = {
     "door-close-v3": None,
     "button-press-topdown-v3": None,
 }
-NEAR, FAR = 0.08, 0.20  # metres between hand and object that count as near, as far
+NEAR, FAR = 0.08, 0.16  # metres between hand and object that count as near, as far
 Policy = Callable[[np.random.Generator, Privileged], np.ndarray]
 
 

@@ -46,7 +46,7 @@ EXPERT = Preset(
 STEADY = Preset(
     name="steady",
     summary="a practised hand: small errors, the same everywhere",
-    skill=SkillConfig(jitter=0.15, bias=0.1, delay=1),
+    skill=SkillConfig(jitter=0.1, bias=0.05, delay=1),
     gate=GateConfig(),
 )
 NOVICE = Preset(
