@@ -1,0 +1,464 @@
+"""Simulated people: the same seed is the same person; skill and gate do what their numbers say."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from silri.core.errors import ConfigError, UnknownNameError
+from silri.core.protocols import Operator, OperatorView, Privileged
+from silri.core.specs import ActionSpec
+from silri.intervention.gate import AlwaysGate, Gate, GateConfig
+from silri.intervention.operators import NoOperator, OperatorConfig, SimulatedOperator
+from silri.intervention.presets import OPERATORS
+from silri.intervention.skill import Skill, SkillConfig
+
+SPEC = ActionSpec(4, (3,))
+NAMES = [name for name in OPERATORS.names() if name != "none"]
+OFF = np.zeros(4, np.float32)
+
+
+def view(
+    step: int = 0,
+    *,
+    distance: float = 0.0,
+    expert: Sequence[float] = (0.2, -0.3, 0.4, 1.0),
+    policy: np.ndarray = OFF,
+    privileged: bool = True,
+) -> OperatorView:
+    known = Privileged(
+        expert_action=np.asarray(expert, np.float32),
+        hand=np.zeros(3),
+        object=np.array([distance, 0.0, 0.0]),
+        goal=np.ones(3),
+    )
+    return OperatorView({}, policy, known if privileged else None, step, in_control=False)
+
+
+def drive(operator: Operator, seed: int, steps: int = 60) -> list[np.ndarray | None]:
+    """What an operator asks for on a scripted walk to the object and on."""
+    operator.begin_episode(np.random.default_rng(seed))
+    asked = []
+    for step in range(steps):
+        expert = (math.sin(step / 3), math.cos(step / 5), 0.5, 1.0 if step > 20 else -1.0)
+        seen = view(step, distance=abs(0.4 - 0.02 * step), expert=expert)
+        asked.append(operator.decide(seen).action)
+    return asked
+
+
+def same(left: list[np.ndarray | None], right: list[np.ndarray | None]) -> bool:
+    return all(
+        (a is None and b is None) or (a is not None and b is not None and (a == b).all())
+        for a, b in zip(left, right, strict=True)
+    )
+
+
+def hand(config: SkillConfig, seed: int = 0, spec: ActionSpec = SPEC) -> Skill:
+    skill = Skill(spec, config)
+    skill.begin_episode(np.random.default_rng(seed))
+    skill.take_over()
+    return skill
+
+
+def acts(
+    skill: Skill, steps: int, expert: Sequence[float], distance: float | None = 0.0
+) -> np.ndarray:
+    """(steps, A)."""
+    out = []
+    for _ in range(steps):
+        skill.observe(np.asarray(expert, np.float32))
+        out.append(skill.act(distance))
+    return np.asarray(out)
+
+
+# Presets
+
+
+def test_the_presets_are_designs() -> None:
+    assert OPERATORS.names() == [
+        "expert",
+        "steady",
+        "novice",
+        "heterogeneous",
+        "careless",
+        "keyboard",
+        "tired",
+        "none",
+    ]
+    assert OperatorConfig().name == "heterogeneous"
+
+
+@pytest.mark.parametrize("demonstrating", [True, False])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_is_the_same_person(name: str, demonstrating: bool) -> None:
+    def build() -> Operator:
+        return OperatorConfig(name, probability=0.5).create(SPEC, demonstrating)
+
+    used = build()
+    first = drive(used, seed=1)
+    drive(used, seed=2)
+    assert same(first, drive(used, seed=1))  # nothing is left over
+    assert same(first, drive(build(), seed=1))
+    assert any(action is not None for action in first)
+    if name != "expert" or not demonstrating:
+        assert not same(first, drive(used, seed=2))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_action_is_executable(name: str) -> None:
+    for action in drive(OperatorConfig(name).create(SPEC, demonstrating=True), seed=3):
+        assert action is not None  # a demonstrator drives the whole time
+        assert action.shape == (4,)
+        assert action.dtype == np.float32
+        assert np.abs(action).max() <= 1.0
+        assert action[3] in (-1.0, 1.0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("spec", [ActionSpec(4), ActionSpec(2), ActionSpec(14, (6, 13))])
+def test_any_action_spec(name: str, spec: ActionSpec) -> None:
+    operator = OperatorConfig(name).create(spec, demonstrating=True)
+    operator.begin_episode(np.random.default_rng(0))
+    for step in range(30):
+        seen = view(step, expert=[0.5] * spec.size, policy=np.zeros(spec.size, np.float32))
+        action = operator.decide(seen).action
+        assert action is not None
+        np.testing.assert_array_equal(action, spec.snap(action))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_description_has_every_number_that_differs(name: str) -> None:
+    preset = OperatorConfig(name).preset()
+    text = preset.describe()
+    assert text.startswith(f"operator {name}: {preset.summary}.")
+    for config, default in ((preset.skill, SkillConfig()), (preset.gate, GateConfig())):
+        for field in dataclasses.fields(config):
+            value = getattr(config, field.name)
+            if value == getattr(default, field.name) or isinstance(value, bool):
+                continue
+            for number in value if isinstance(value, tuple) else (value,):
+                assert f"{number:g}" in text or f"{number:.0%}" in text, field.name
+
+
+def test_numbers_can_be_replaced() -> None:
+    config = OperatorConfig("steady", jitter=0.0, delay=3, hold=(2, 4), budget=9)
+    preset = config.preset()
+    assert (preset.skill.jitter, preset.skill.delay, preset.skill.bias) == (0.0, 3, 0.05)
+    assert (preset.gate.hold, preset.gate.budget, preset.gate.probability) == ((2, 4), 9, 0.15)
+    assert "reacts 3 steps late" in config.describe()
+
+
+def test_every_field_of_the_configuration_means_something() -> None:
+    fields = {field.name for field in dataclasses.fields(OperatorConfig)} - {"name"}
+    known = {field.name for field in dataclasses.fields(SkillConfig)}
+    known |= {field.name for field in dataclasses.fields(GateConfig)}
+    assert fields <= known
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"jitter": -0.1}, "operator jitter = -0.1; it takes a number >= 0"),
+        ({"mistake": 1.5}, "operator mistake = 1.5; it takes a share from 0 to 1"),
+        ({"delay": -1}, "operator delay = -1"),
+        ({"hold": (5, 2)}, r"operator hold = \(5, 2\); it takes 1 <= shortest <= longest"),
+        ({"probability": 2.0}, "operator probability = 2.0"),
+        ({"stall_steps": 0}, "operator stall_steps = 0"),
+        ({"budget": -1}, "operator budget = -1"),
+        ({"name": "none", "jitter": 0.1}, r"operator 'none' takes no numbers, got \['jitter'\]"),
+    ],
+)
+def test_wrong_numbers(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        OperatorConfig(**fields)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'heterogeneous'"):
+        OperatorConfig("heterogenous")
+
+
+def test_nobody() -> None:
+    operator = OperatorConfig("none").create(SPEC)
+    assert isinstance(operator, NoOperator)
+    operator.begin_episode(np.random.default_rng(0))
+    assert not operator.decide(view(privileged=False)).engaged
+    operator.end_episode({})
+    operator.restore(operator.state())
+    assert OperatorConfig("none").describe() == "operator none: nobody ever intervenes."
+    with pytest.raises(ConfigError, match="cannot demonstrate"):
+        OperatorConfig("none").create(SPEC, demonstrating=True)
+
+
+# Experts
+
+
+def test_without_any_expert_the_error_says_what_to_do() -> None:
+    operator = OperatorConfig("novice").create(SPEC)
+    operator.begin_episode(np.random.default_rng(0))
+    with pytest.raises(ConfigError, match=r"'novice' needs an expert.*checkpoint.*'none'"):
+        operator.decide(view(privileged=False))
+
+
+def test_a_trained_policy_as_expert() -> None:
+    operator = OperatorConfig("expert").create(
+        SPEC, demonstrating=True, expert=lambda _: np.array([0.1, 0.2, 0.3, 0.9])
+    )
+    operator.begin_episode(np.random.default_rng(0))
+    for privileged in (True, False):
+        action = operator.decide(view(privileged=privileged)).action
+        np.testing.assert_allclose(action, [0.1, 0.2, 0.3, 1.0])
+
+
+# Skill
+
+
+def test_the_expert_is_clipped_before_it_is_perturbed() -> None:
+    """Noise on an unclipped 19 would vanish: the person would be a perfect one."""
+    actions = acts(hand(SkillConfig(jitter=0.5)), 2000, [19.0, -19.0, 0.0, 1.0])
+    assert 0.45 < (actions[:, 0] < 1.0).mean() < 0.55  # half of the noise points inwards
+    assert 0.45 < (actions[:, 1] > -1.0).mean() < 0.55
+    assert actions[:, 2].std() == pytest.approx(0.47, abs=0.03)  # 0.5, clipped at 1
+    assert np.abs(actions).max() == 1.0
+
+
+def test_the_error_depends_on_the_distance() -> None:
+    config = SkillConfig(jitter=0.2, far=0.15, near=0.85)
+    for distance, amount in ((0.0, 1.0), (0.08, 0.15 + 0.85 / math.e), (1.0, 0.15)):
+        actions = acts(hand(config), 3000, [0.0, 0.0, 0.0, 1.0], distance)
+        assert actions[:, :3].std() == pytest.approx(0.2 * amount, rel=0.05)
+    unknown = acts(hand(config), 3000, [0.0, 0.0, 0.0, 1.0], None)
+    np.testing.assert_array_equal(unknown, acts(hand(config), 3000, [0.0, 0.0, 0.0, 1.0], 0.08))
+
+
+def test_the_bias_is_drawn_at_each_takeover() -> None:
+    skill = hand(SkillConfig(bias=0.2))
+    seen = []
+    for _ in range(400):
+        skill.take_over()
+        actions = acts(skill, 3, [0.0, 0.0, 0.0, 1.0])
+        assert (actions == actions[0]).all()  # and kept
+        seen.append(actions[0, :3])
+    assert np.std(seen) == pytest.approx(0.2, rel=0.1)
+    assert abs(np.mean(seen)) < 0.02
+
+
+def test_a_discrete_gripper_does_not_shake_and_a_continuous_one_does() -> None:
+    config = SkillConfig(jitter=0.8, bias=0.5)
+    assert set(acts(hand(config), 500, [0.0, 0.0, 0.0, 1.0])[:, 3]) == {1.0}
+    assert acts(hand(config, spec=ActionSpec(4)), 500, [0.0] * 4)[:, 3].std() > 0.3
+
+
+def test_reaction_is_late_for_motion_and_gripper() -> None:
+    skill = hand(SkillConfig(delay=2))
+    said = []
+    for step in range(6):
+        right = skill.observe(np.array([step / 10, 0.0, 0.0, 1.0 if step >= 3 else -1.0]))
+        assert right[0] == pytest.approx(step / 10)  # what is compared with the policy is not
+        said.append(skill.act(0.0))
+    np.testing.assert_allclose(np.asarray(said)[:, 0], [0, 0, 0, 0.1, 0.2, 0.3], atol=1e-6)
+    np.testing.assert_array_equal(np.asarray(said)[:, 3], [-1, -1, -1, -1, -1, 1])
+
+
+def test_hesitation_stops_the_hand_and_keeps_the_grip() -> None:
+    config = SkillConfig(hesitation=0.05, hesitation_steps=(3, 3))
+    actions = acts(hand(config), 4000, [0.5, 0.5, 0.5, 1.0])
+    still = (actions[:, :3] == 0).all(axis=1)
+    assert still.mean() == pytest.approx(3 / (3 + 19), rel=0.15)  # 19 steps between, on average
+    assert (actions[:, 3] == 1.0).all()
+    runs = np.diff(np.flatnonzero(np.diff(np.r_[False, still, False].astype(int))))[::2]
+    assert (runs[:-1] % 3 == 0).all()
+
+
+def test_mistakes_come_at_the_beginning_of_takeovers() -> None:
+    config = SkillConfig(mistake=0.5, mistake_steps=(3, 12), mistake_gripper=0.5)
+    skill = hand(config)
+    lengths, wrong_grips = [], 0
+    for _ in range(600):
+        skill.take_over()
+        actions = acts(skill, 15, [0.5, 0.5, 0.5, 1.0])
+        wrong = ~np.isclose(actions[:, :3], 0.5).all(axis=1)
+        lengths.append(int(wrong.sum()))
+        assert wrong[: lengths[-1]].all()
+        assert (actions[wrong] == actions[0]).all()  # in one direction
+        wrong_grips += bool((actions[:, 3] == -1.0).any())
+    made = [length for length in lengths if length]
+    assert len(made) / len(lengths) == pytest.approx(0.5, abs=0.06)
+    assert (min(made), max(made)) == (3, 12)
+    assert wrong_grips / len(made) == pytest.approx(0.5, abs=0.08)
+
+
+def test_one_axis_at_a_time() -> None:
+    actions = acts(hand(SkillConfig(jitter=0.1, one_axis=True)), 600, [1.0, -0.5, 0.0, 1.0])
+    pressed = actions[:, :3] != 0
+    assert (pressed.sum(axis=1) == 1).all()
+    share = pressed.mean(axis=0)
+    assert share[2] == 0.0  # nothing to do there
+    assert share[0] == pytest.approx(2 / 3, abs=0.08)
+    still = acts(hand(SkillConfig(one_axis=True)), 5, [0.0, 0.0, 0.0, 1.0])
+    assert (still[:, :3] == 0).all()
+
+
+# Gates
+
+
+def open_share(config: GateConfig, disagreement: float, episodes: int = 300) -> float:
+    """Share of episodes in which the gate opens in its sixth step or before."""
+    gate = Gate(config, max_episode_steps=100)
+    opened = 0
+    for seed in range(episodes):
+        gate.begin_episode(np.random.default_rng(seed))
+        opened += any(gate.decide(disagreement, None, step)[0] for step in range(6))
+    return opened / episodes
+
+
+def test_disagreement_opens_with_its_probability() -> None:
+    assert open_share(GateConfig(), 0.79) == 0.0
+    # The window of 5 is full in the fifth step: two chances.
+    assert open_share(GateConfig(), 0.81) == pytest.approx(1 - 0.85**2, abs=0.06)
+    assert open_share(GateConfig(probability=1.0), 0.81) == 1.0
+    assert open_share(GateConfig(probability=1.0, disagreement=None), 9.0) == 0.0
+
+
+def test_disagreement_is_a_mean_over_the_window() -> None:
+    gate = Gate(GateConfig(probability=1.0))
+    gate.begin_episode(np.random.default_rng(0))
+    said = [gate.decide(amount, None, 0)[0] for amount in (4.1, 0, 0, 0, 0, 0, 0)]
+    assert said[:5] == [False] * 4 + [True]
+
+
+def test_holds() -> None:
+    gate = Gate(GateConfig(probability=1.0, hold=(5, 25)))
+    held = []
+    for seed in range(400):
+        gate.begin_episode(np.random.default_rng(seed))
+        begins = [gate.decide(2.0, None, step)[1] for step in range(70)]
+        starts = np.flatnonzero(begins)
+        assert starts[0] == 4
+        held += np.diff(starts).tolist()
+    assert (min(held), max(held)) == (5, 25)
+    assert np.mean(held) == pytest.approx(15, abs=0.6)
+
+
+def test_letting_go_when_there_is_no_reason_any_more() -> None:
+    gate = Gate(GateConfig(probability=1.0, hold=(5, 5)))
+    gate.begin_episode(np.random.default_rng(0))
+    drives = [gate.decide(2.0 if step < 5 else 0.0, None, step)[0] for step in range(30)]
+    # Taken over in step 4 for 5 steps; by then the window has no disagreement left.
+    assert [step for step, does in enumerate(drives) if does] == [4, 5, 6, 7, 8]
+
+
+def test_stalling_is_a_reason() -> None:
+    config = GateConfig(probability=1.0, disagreement=None, stall_steps=10, hold=(1, 1))
+    gate = Gate(config)
+
+    def when(places: list[np.ndarray | None]) -> list[int]:
+        gate.begin_episode(np.random.default_rng(0))
+        return [step for step, at in enumerate(places) if gate.decide(0.0, at, step)[0]]
+
+    still: list[np.ndarray | None] = [np.zeros(6)] * 13
+    assert when(still) == [10, 11, 12]
+    moving = [np.r_[0.002 * step, np.zeros(5)] for step in range(13)]
+    assert when([*moving]) == []
+    pushed = [np.r_[np.zeros(5), 0.002 * step] for step in range(13)]  # the object only
+    assert when([*pushed]) == []
+    creeping = [np.r_[0.0005 * step, np.zeros(5)] for step in range(13)]
+    assert when([*creeping]) == [10, 11, 12]
+    assert when([None] * 13) == []
+
+
+def test_running_out_of_time_is_a_reason() -> None:
+    config = GateConfig(probability=1.0, disagreement=None, rescue_steps=20)
+    gate = Gate(config, max_episode_steps=100)
+    gate.begin_episode(np.random.default_rng(0))
+    assert next(step for step in range(100) if gate.decide(0.0, None, step)[0]) == 80
+    with pytest.raises(ConfigError, match="max_episode_steps"):
+        OperatorConfig("novice", rescue_steps=20).create(SPEC)
+
+
+def test_a_budget_ends_and_survives_a_restart() -> None:
+    config = GateConfig(probability=1.0, hold=(10, 10), budget=25)
+    gate = Gate(config)
+
+    def episode(steps: int = 18) -> int:
+        gate.begin_episode(np.random.default_rng(0))
+        used = sum(gate.decide(2.0, None, step)[0] for step in range(steps))
+        gate.end_episode({"success": 0.0, "length": steps, "intervention_steps": used})
+        return used
+
+    assert episode() == 14
+    saved = gate.state()
+    gate = Gate(config)
+    gate.restore(saved)
+    assert episode() == 11  # in the middle of a hold
+    assert episode() == 0
+
+
+def test_attention_fades_with_the_robots_own_success() -> None:
+    config = GateConfig(fading=0.8, memory=5)
+    gate = Gate(config)
+
+    def finish(success: float, driven: float) -> float:
+        gate.end_episode({"success": success, "length": 50.0, "intervention_steps": driven})
+        return gate.state()["success"]
+
+    assert [finish(1.0, 50.0) for _ in range(5)] == [0.0] * 5  # the person's success, not its own
+    rising = [finish(1.0, 0.0) for _ in range(40)]
+    assert rising == sorted(rising)
+    assert rising[-1] == pytest.approx(1.0, abs=1e-3)
+
+    def opened() -> float:
+        total = 0
+        for seed in range(400):
+            gate.begin_episode(np.random.default_rng(seed))
+            total += [gate.decide(2.0, None, step)[0] for step in range(5)][-1]
+        return total / 400
+
+    assert opened() == pytest.approx(0.15 * 0.2, abs=0.02)
+    gate.restore({"success": 0.0, "used": 0.0})
+    assert opened() == pytest.approx(0.15, abs=0.05)
+
+
+def test_state_is_fed_by_episode_ends_only() -> None:
+    operator = OperatorConfig("tired", probability=1.0).create(SPEC)
+    before = operator.state()
+    drive(operator, seed=0)
+    assert operator.state() == before
+    operator.end_episode({"success": 1.0, "length": 60.0, "intervention_steps": 6.0})
+    after = operator.state()
+    assert after == {"success": pytest.approx(0.9 / 20), "used": 6.0}
+    other = OperatorConfig("tired", probability=1.0).create(SPEC)
+    other.restore(after)
+    assert other.state() == after
+    assert same(drive(operator, seed=4), drive(other, seed=4))
+
+
+def test_a_demonstration_is_a_row_of_bouts() -> None:
+    gate = AlwaysGate(GateConfig(hold=(5, 25)))
+    gate.begin_episode(np.random.default_rng(0))
+    said = [gate.decide(0.0, None, step) for step in range(2000)]
+    assert all(drives for drives, _ in said)
+    starts = np.flatnonzero([begins for _, begins in said])
+    assert starts[0] == 0
+    assert (np.diff(starts).min(), np.diff(starts).max()) == (5, 25)
+
+
+def test_disagreement_includes_the_gripper_and_uses_the_clipped_expert() -> None:
+    def engaged(expert: Sequence[float], policy: Sequence[float]) -> bool:
+        operator = OperatorConfig("expert", probability=1.0).create(SPEC)
+        assert isinstance(operator, SimulatedOperator)
+        operator.begin_episode(np.random.default_rng(0))
+        proposed = np.asarray(policy, np.float32)
+        return any(
+            operator.decide(view(step, expert=expert, policy=proposed)).engaged for step in range(5)
+        )
+
+    assert not engaged((19.0, -7.0, 0.0, 1.0), (1.0, -1.0, 0.0, 1.0))
+    assert engaged((0.0, 0.0, 0.0, 1.0), (0.0, 0.0, 0.0, -1.0))
+    assert engaged((0.5, 0.5, 0.0, 1.0), (0.0, 0.0, 0.7, 1.0))
+    assert not engaged((0.5, 0.5, 0.0, 1.0), (0.0, 0.0, 0.3, 1.0))
