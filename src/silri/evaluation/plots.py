@@ -138,6 +138,8 @@ def _draw_evaluations(
     else:
         style |= {"marker": look.marker, "markersize": 5, "markeredgecolor": "white"}
     axes.plot(steps, middle, zorder=3, clip_on=False, **style)
+    if len(steps) == 1:  # a band of no width would not be seen
+        axes.vlines(steps, low, high, color=look.colour, alpha=0.4, linewidth=1.8)
     axes.fill_between(steps, low, high, color=look.colour, alpha=0.16, linewidth=0)
 
 
