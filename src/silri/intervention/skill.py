@@ -174,7 +174,7 @@ class Skill:
         if config.jitter or config.bias:
             noise = config.jitter * rng.standard_normal(len(motion)) + self._bias
             if config.one_axis:
-                noise = np.where(motion == 0.0, 0.0, noise)  # only the key that is held
+                noise *= motion != 0.0  # only the key that is held
             motion = motion + self._amount(distance) * noise
         action[self._continuous] = motion
         return self._spec.snap(action)
@@ -185,11 +185,10 @@ class Skill:
         A choice in proportion, not of the largest: clipped actions tie at 1, and a person who sees
         two ways to go alternates, where always taking the first runs into the object's side.
         """
-        wanted = np.abs(motion)
-        if not self._key_left or wanted[self._key] < _KEY_DONE:
-            total = wanted.sum()
-            share = self._rng.random() * total
-            self._key = min(int(wanted.cumsum().searchsorted(share)), len(motion) - 1)
+        if not self._key_left or abs(motion[self._key]) < _KEY_DONE:
+            wanted = np.abs(motion).cumsum()
+            share = self._rng.random() * wanted[-1]
+            self._key = min(int(wanted.searchsorted(share)), len(motion) - 1)
             self._key_left = int(self._rng.integers(*self._config.key_steps, endpoint=True))
         self._key_left -= 1
         pressed = np.zeros_like(motion)
