@@ -63,11 +63,9 @@ def commit_next(folder: Path) -> None:
 
 
 def quarantine_next(folder: Path) -> None:
-    """Open, set one aside, commit the next."""
+    """Open and set one aside."""
     with open_store(folder) as store:
-        number = store.next_episode_id
-        store.quarantine(broken_episode(number), "NaN in the state")
-        store.commit(episode(number + 1))
+        store.quarantine(broken_episode(store.next_episode_id), "NaN in the state")
 
 
 def reopen(folder: Path) -> None:
