@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,3 +61,9 @@ def test_importing_metaworld_warns_of_nothing() -> None:
         [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True
     )
     assert done.stderr == ""
+
+
+def test_the_document_has_the_same_ceilings() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([\w-]+-v3) \| ([\d.]+) \| \d+ \|$", text, re.MULTILINE))
+    assert {task: float(share) for task, share in rows.items()} == registry.EXPERT_CEILINGS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -462,3 +463,10 @@ def test_disagreement_includes_the_gripper_and_uses_the_clipped_expert() -> None
     assert engaged((0.0, 0.0, 0.0, 1.0), (0.0, 0.0, 0.0, -1.0))
     assert engaged((0.5, 0.5, 0.0, 1.0), (0.0, 0.0, 0.7, 1.0))
     assert not engaged((0.5, 0.5, 0.0, 1.0), (0.0, 0.0, 0.3, 1.0))
+
+
+@pytest.mark.parametrize("name", OPERATORS.names())
+def test_the_document_has_every_preset_as_it_is(name: str) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "operators.md").read_text(encoding="utf-8")
+    _, _, description = OperatorConfig(name).describe().partition(": ")
+    assert f"- **{name}**: {description}\n" in text

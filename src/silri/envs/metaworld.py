@@ -45,7 +45,7 @@ _STATE = np.r_[0:4, 18:22]
 _ENVIRONMENT_STATE = np.r_[4:18, 22:36, 36:39]
 # How hard a closed discrete gripper squeezes, where it is not 1.0: what the task's scripted expert
 # closes with. At full force a ball slips out of the fingers and a peg tilts (expert's success with
-# 1.0: basketball 0.01, stick-push 0.00, pick-out-of-hole 0.00, peg-insert-side 0.53).
+# 1.0: pick-out-of-hole 0.00, basketball 0.01, peg-unplug-side 0.19, peg-insert-side 0.53).
 _GRIP = {
     "assembly-v3": 0.6,
     "basketball-v3": 0.6,

@@ -78,15 +78,16 @@ class SkillConfig:
         """One line with every number that matters."""
         parts = []
         if self.jitter or self.bias:
-            share = f"{self.far:g}"
+            share = f"{self.far:g} x "
             if self.near:
-                share = f"({self.far:g} + {self.near:g} exp(-(d/{self.radius:g} m)^2))"
+                share = f"({self.far:g} + {self.near:g} exp(-(d/{self.radius:g} m)^2)) x "
+            elif self.far == 1.0:
+                share = ""
             parts.append(
-                f"error {share} x (jitter {self.jitter:g} per step + bias {self.bias:g} "
-                "per takeover)"
+                f"error {share}(jitter {self.jitter:g} per step + bias {self.bias:g} per takeover)"
             )
         if self.delay:
-            parts.append(f"reacts {self.delay} steps late")
+            parts.append(f"reacts {self.delay} {'step' if self.delay == 1 else 'steps'} late")
         if self.hesitation:
             low, high = self.hesitation_steps
             parts.append(f"hesitates with p {self.hesitation:g} per step for {low}-{high} steps")
