@@ -25,7 +25,7 @@ from silri.nn.actions import continuous_part, gripper_classes, join
 from silri.nn.distributions import normal_log_prob
 from silri.nn.heads import GaussianPolicy, GripperHead
 from silri.nn.mlp import Trunk
-from silri.nn.train_state import Info, Params, TrainState
+from silri.nn.train_state import Info, Loss, Params, TrainState
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,7 @@ class BCAgent(Agent):
     actor: TrainState
     gripper: TrainState | None = struct.field(default=None)
 
-    def actor_loss(
-        self, params: Params, features: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, Info]:
+    def actor_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """-mean m log N(a_human; mu(s), sigma(s)^2)."""
         mean, std = self.actor(features, params=params)
         actions = continuous_part(self.action_spec, batch.human_action)
@@ -64,9 +62,7 @@ class BCAgent(Agent):
         error = masked_mean(jnp.mean((actions - mean) ** 2, axis=-1), mask)
         return loss, {"actor/nll": loss, "actor/squared_error": error}
 
-    def gripper_loss(
-        self, params: Params, features: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, Info]:
+    def gripper_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """Cross-entropy on the person's gripper command."""
         assert self.gripper is not None
         logits = self.gripper(features, params=params)

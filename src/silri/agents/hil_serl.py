@@ -40,7 +40,7 @@ from silri.nn.actions import (
 from silri.nn.distributions import squashed_sample
 from silri.nn.heads import EnsembleCritic, GaussianPolicy, GraspCritic
 from silri.nn.mlp import Trunk
-from silri.nn.train_state import Info, Params, TrainState, polyak
+from silri.nn.train_state import Info, Loss, Params, TrainState, polyak
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class HILSERLAgent(Agent):
         next_features: jax.Array,
         batch: Batch,
         key: jax.Array,
-    ) -> tuple[jax.Array, Info]:
+    ) -> Loss:
         """y = r + gamma m min_k Q_k'(s', a'), a' ~ pi(s');  L = sum_k mean (Q_k(s, a) - y)^2.
 
         The entropy term, if on, is inside gamma m (the reference applies it on terminal steps).
@@ -126,7 +126,7 @@ class HILSERLAgent(Agent):
 
     def grasp_loss(
         self, params: Params, features: jax.Array, next_features: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, Info]:
+    ) -> Loss:
         """Double DQN: y = r + penalty + gamma m Q^g'(s', argmax_g Q^g(s', g))."""
         assert self.grasp is not None
         best = jnp.argmax(self.grasp(next_features), axis=-1)
@@ -142,9 +142,7 @@ class HILSERLAgent(Agent):
 
     # -- actor and temperature -------------------------------------------------------------------
 
-    def actor_loss(
-        self, params: Params, features: jax.Array, batch: Batch, key: jax.Array
-    ) -> tuple[jax.Array, Info]:
+    def actor_loss(self, params: Params, features: jax.Array, batch: Batch, key: jax.Array) -> Loss:
         """-mean [ mean_k Q_k(s, a) - alpha log pi(a|s) ], a ~ pi(s) reparameterised."""
         mean, std = self.actor(features, params=params)
         actions, log_prob = squashed_sample(key, mean, std)
@@ -163,7 +161,7 @@ class HILSERLAgent(Agent):
             info |= {"actor/cloning": cloning}
         return loss, info
 
-    def temperature_loss(self, params: Params, entropy: jax.Array) -> tuple[jax.Array, Info]:
+    def temperature_loss(self, params: Params, entropy: jax.Array) -> Loss:
         """alpha (H - H_target), H_target = -A / 2 with A the whole action's size."""
         alpha = self.temperature(params=params)
         target = -0.5 * self.action_spec.size

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from silri.core.transition import Batch
-from silri.nn.train_state import Info
+from silri.nn.train_state import Loss
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
@@ -15,9 +15,7 @@ def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), 1.0)
 
 
-def gripper_cross_entropy(
-    logits: jax.Array, classes: jax.Array, mask: jax.Array
-) -> tuple[jax.Array, Info]:
+def gripper_cross_entropy(logits: jax.Array, classes: jax.Array, mask: jax.Array) -> Loss:
     """Cross-entropy on the person's gripper command, over steps where a person was in control.
 
     Args:
@@ -36,7 +34,7 @@ def gripper_cross_entropy(
     }
 
 
-def temporal_difference(q: jax.Array, target: jax.Array) -> tuple[jax.Array, Info]:
+def temporal_difference(q: jax.Array, target: jax.Array) -> Loss:
     """sum_k mean_B (Q_k - y)^2: every member regresses to one target.
 
     Args:

@@ -42,7 +42,7 @@ from silri.core.transition import Batch
 from silri.nn.actions import continuous_part, gripper_classes, join
 from silri.nn.distributions import normal_log_prob, safe_norm
 from silri.nn.heads import EnsembleCritic, GaussianPolicy, GripperHead, MeanPolicy, Multiplier
-from silri.nn.train_state import Info, Params, TrainState, polyak
+from silri.nn.train_state import Info, Loss, Params, TrainState, polyak
 
 
 @dataclass(frozen=True)
@@ -107,9 +107,7 @@ class SiLRIAgent(Agent):
         mean, scale = self.expert(features, params=params)
         return mean, jnp.sqrt(scale) if self.config.expert_scale == "variance" else scale
 
-    def expert_loss(
-        self, params: Params, features: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, Info]:
+    def expert_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """-sum m log N(a_human; mu(s), sigma(s)^2) / sum m, m = 1 where a person acted."""
         mean, std = self.human(features, params)
         actions = continuous_part(self.action_spec, batch.human_action)
@@ -154,7 +152,7 @@ class SiLRIAgent(Agent):
         next_features: jax.Array,
         batch: Batch,
         key: jax.Array,
-    ) -> tuple[jax.Array, Info]:
+    ) -> Loss:
         """y = r + gamma m min_k Q_k'(s', a');  L = sum_k mean (Q_k(s, a) - y)^2."""
         next_actions = self.target_actions(next_features, key)
         next_q = self.critic(next_features, next_actions, params=self.target_critic).min(axis=0)
@@ -165,9 +163,7 @@ class SiLRIAgent(Agent):
 
     # -- actor and gripper ---------------------------------------------------------------------
 
-    def actor_loss(
-        self, params: Params, features: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, Info]:
+    def actor_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """Eq. 10: mean [ (-min_k Q_k(s, pi) + lambda D(s)) / (1 + lambda) ].
 
         lambda = infinity leaves D (without reinforcement learning), lambda = 0 leaves -Q (without
@@ -191,9 +187,7 @@ class SiLRIAgent(Agent):
             "actor/distance_policy_states": masked_mean(distance, 1.0 - by_person),
         }
 
-    def warm_start_loss(
-        self, params: Params, features: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, Info]:
+    def warm_start_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """-mean log N(a_human; pi(s), explore_std^2): cloning before the first episode."""
         actions = continuous_part(self.action_spec, batch.human_action)
         std = jnp.full_like(actions, self.config.explore_std)
@@ -201,9 +195,7 @@ class SiLRIAgent(Agent):
         loss = -masked_mean(log_prob, batch.is_intervention)
         return loss, {"actor/warm_start": loss}
 
-    def gripper_loss(
-        self, params: Params, features: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, Info]:
+    def gripper_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """Cross-entropy on the person's gripper, over steps where a person acted."""
         assert self.gripper is not None
         logits = self.gripper(features, params=params)
@@ -224,9 +216,7 @@ class SiLRIAgent(Agent):
             features = jnp.zeros_like(features)
         return self.multiplier(features, params=params)
 
-    def multiplier_loss(
-        self, params: Params, features: jax.Array, batch: Batch
-    ) -> tuple[jax.Array, Info]:
+    def multiplier_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """Eq. 11: -mean [ lambda(s) sg(D(s) - bound(s)) ]; lambda rises where D > bound."""
         human_mean, human_std = self.human(features)
         distance = self.distance(self.actor(features), human_mean)

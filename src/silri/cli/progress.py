@@ -101,7 +101,8 @@ class Console:
         self._print(
             f"[bold]success_rate {summary['success_rate']:.2f}[/bold] [{low:.2f}, {high:.2f}] "
             f"after {summary['env_steps']} steps, "
-            f"intervention rate {summary['intervention_rate']:.2f}, steps_to_90 {summary['steps_to_90']}, {summary['wall_s']:.0f} s"
+            f"intervention rate {summary['intervention_rate']:.2f}, "
+            f"steps_to_90 {summary['steps_to_90']}, {summary['wall_s']:.0f} s"
         )
         self._print(f"figure: {curve}   summary: {self._folder / 'summary.json'}")
 

@@ -14,6 +14,7 @@ from flax import struct
 
 Params = Any
 Info = dict[str, jax.Array]
+Loss = tuple[jax.Array, Info]  # the scalar to minimise, and its metrics
 
 
 @functools.cache
@@ -48,7 +49,7 @@ class TrainState(struct.PyTreeNode):
     ) -> TrainState:
         """Initialise ``module`` on ``inputs`` with an Adam of its own."""
         optimizer = adam(learning_rate, clip)
-        params = jax.jit(module.init)(key, *inputs)["params"]
+        params = _initialise(module, key, *inputs)
         return cls(
             params=params, opt_state=optimizer.init(params), module=module, optimizer=optimizer
         )
@@ -58,9 +59,7 @@ class TrainState(struct.PyTreeNode):
             params = jax.lax.stop_gradient(self.params)
         return self.module.apply({"params": params}, *inputs)
 
-    def apply_loss(
-        self, loss: Callable[[Params], tuple[jax.Array, Info]]
-    ) -> tuple[TrainState, Info]:
+    def apply_loss(self, loss: Callable[[Params], Loss]) -> tuple[TrainState, Info]:
         """One optimiser step on ``loss(params) -> (scalar, info)``."""
         grads, info = jax.grad(loss, has_aux=True)(self.params)
         # Optax mixes Python floats, int32 counters and float32 moments on purpose.
@@ -70,7 +69,7 @@ class TrainState(struct.PyTreeNode):
         return self.replace(params=params, opt_state=opt_state), info
 
     def apply_loss_if(
-        self, active: jax.Array, loss: Callable[[Params], tuple[jax.Array, Info]]
+        self, active: jax.Array, loss: Callable[[Params], Loss]
     ) -> tuple[TrainState, Info]:
         """As :meth:`apply_loss`, but parameters *and* moments stay put unless ``active``.
 
@@ -84,6 +83,12 @@ class TrainState(struct.PyTreeNode):
             (self.params, self.opt_state),
         )
         return self.replace(params=params, opt_state=opt_state), info
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _initialise(module: nn.Module, key: jax.Array, *inputs: jax.Array) -> Params:
+    # Not jax.jit(module.init): a bound method is new each time, and so would its compilation be.
+    return module.init(key, *inputs)["params"]
 
 
 def polyak(online: Params, target: Params, tau: float) -> Params:
