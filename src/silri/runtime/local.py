@@ -143,10 +143,12 @@ class LocalRun:
         self.agent = self._entry.agent.create(self.config.agent, spec, None, seed)
         loaded = self.checkpoints.load_newest(self.agent)
         if loaded is None:
-            collect_demonstrations(self.config, self.env, self.store, self._stop, self._clock)
+            self.state.next_episode = collect_demonstrations(
+                self.config, self.env, self.store, self._stop, self._clock
+            )
             if self._stop():
                 raise Interrupted
-            self.state.next_episode = self.store.next_episode_id
+            self.state.operator = dict(self._operator.state())
         else:
             self.agent, self.state = loaded.arrays, RunState.from_json(loaded.state)
             self._operator.restore(self.state.operator)
@@ -172,7 +174,7 @@ class LocalRun:
             self.folder.metrics,
             self.folder.tensorboard if self.config.runtime.tensorboard else None,
             self._wall_s,
-            resume_step=self.state.env_steps if resuming else None,
+            resume_step=self.state.env_steps if resuming else -1,
         )
         self._subscribers.insert(0, self._metrics)
 
@@ -263,7 +265,11 @@ class LocalRun:
             self._set_aside(builder, reason)
 
     def _set_aside(self, builder: EpisodeBuilder, reason: str) -> None:
-        """Quarantine what there is; the step that failed is counted like the others."""
+        """Quarantine what there is; the step that failed counts if it was folded."""
+        step, agent, updates = self._before_iteration
+        if step == len(builder):
+            # Proposed, but nothing came of it: re-learning will not know of this iteration.
+            self.agent, self.state.updates = agent, updates
         episode = builder.build(success=False)
         taken = self.state.env_steps - self._episode_start
         for _ in range(len(episode) - taken):
@@ -293,6 +299,7 @@ class LocalRun:
         """
         action, diagnostics = self.agent.act(observation, episode=episode, step=step, explore=True)
         self.version = self.state.updates
+        self._before_iteration = (step, self.agent, self.state.updates)
         self._iterate_online()
         return action, diagnostics
 

@@ -44,11 +44,16 @@ def make_operator(config: RunConfig, env: Env, *, demonstrating: bool = False) -
 
 def collect_demonstrations(
     config: RunConfig, env: Env, store: EpisodeStore, stop: Callable[[], bool], clock: Clock
-) -> None:
-    """Fill ``store`` with the run's demonstrations; goes on where an earlier session stopped."""
+) -> int:
+    """Fill ``store`` with the run's demonstrations; goes on where an earlier session stopped.
+
+    Returns:
+        The id of the first training episode. It is there already if training has begun and its
+        checkpoints are gone.
+    """
     if config.data.dataset is not None:
-        _import_dataset(Path(config.data.dataset), store)
-    elif config.data.demos:
+        return _import_dataset(Path(config.data.dataset), store)
+    if config.data.demos and all(row.is_demo for row in store.rows):
         for episode in record_demonstrations(
             env,
             make_operator(config, env, demonstrating=True),
@@ -61,15 +66,19 @@ def collect_demonstrations(
             clock=clock,
         ):
             store.commit(episode)
+    demos = [row.episode_id for row in store.rows if row.is_demo]
+    demos += [entry.episode_id for entry in store.quarantined() if entry.is_demo]
+    return max(demos, default=-1) + 1
 
 
-def _import_dataset(folder: Path, store: EpisodeStore) -> None:
-    """Copy every episode of a dataset, so that the run is whole without it."""
+def _import_dataset(folder: Path, store: EpisodeStore) -> int:
+    """Copy every episode of a dataset, so that the run is whole without it; returns how many."""
     episodes = read_dataset(folder, store.spec)
     if not episodes:
         raise DataError(f"{folder} holds no episode; record some with 'silri record'")
     for episode in episodes[len(store) :]:
         store.commit(dataclasses.replace(episode, episode_id=store.next_episode_id))
+    return len(episodes)
 
 
 def fill_replay(mixer: Mixer, store: EpisodeStore, before: int) -> list[Episode]:

@@ -1,0 +1,1 @@
+"""Stand-ins that tests share: environments without a simulator, and tiny runs in them."""

@@ -1,0 +1,129 @@
+"""Tiny runs in the point mass, and what of a run can be compared with another's."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from silri.agents.registry import load_agent
+from silri.configs.run import DataConfig, EvaluationConfig, RunConfig, RuntimeConfig
+from silri.core.events import StepTaken
+from silri.evaluation.evaluate import evaluate, mean_actor
+from silri.evaluation.summary import summarise
+from silri.intervention.operators import OperatorConfig
+from silri.nn.mlp import Trunk
+from silri.runtime.checkpoint import tree_hash
+from silri.runtime.folder import RunFolder
+from silri.runtime.local import LocalRun
+from tests.fakes.point import FakeEnvConfig
+
+TRUNK = Trunk(hidden=(16, 16))
+BATCH = 8
+# Takes over often and briefly, from the first step on, and loses interest: a state to restore.
+OPERATOR = OperatorConfig(
+    name="steady", rescue_steps=8, probability=0.3, hold=(2, 4), fading=0.5
+)
+WALL_CLOCK = {
+    "wall_s",
+    "train_wall_s",
+    "eval_wall_s",
+    "learner_updates_per_s",
+    "env_steps_per_s",
+}
+
+
+def tiny_agent(name="silri", preset="default", **fields):
+    """A preset's configuration with networks that compile in a moment."""
+    config = load_agent(name).preset(preset).config
+    trunk = replace(config.trunk, hidden=TRUNK.hidden)
+    pretrain = min(config.pretrain_steps, 100)
+    return replace(config, **{"trunk": trunk, "batch_size": BATCH, "pretrain_steps": pretrain} | fields)
+
+
+def tiny_run(agent="silri", preset="default", *, env="fake/one-arm", steps=30, **fields):
+    """A configuration for a run of seconds; ``fields`` are RunConfig's."""
+    parts = {
+        "agent": tiny_agent(agent, preset),
+        "env": FakeEnvConfig(name=env),
+        "operator": OPERATOR,
+        "data": DataConfig(demos=2, online_capacity=200, guidance_capacity=200),
+        "runtime": RuntimeConfig(checkpoint_every=10, log_every=5, tensorboard=False),
+        "evaluation": EvaluationConfig(every=15, episodes=2),
+    } | fields
+    return RunConfig(agent_name=agent, preset=preset, steps=steps, **parts)
+
+
+class Recorder:
+    """Keeps every event."""
+
+    def __init__(self):
+        self.events = []
+
+    def on_event(self, event):
+        self.events.append(event)
+
+    def of(self, kind):
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+class StopAfter:
+    """A subscriber that counts steps, and the ``stop`` that turns True after so many."""
+
+    def __init__(self, steps):
+        self.left = steps
+
+    def on_event(self, event):
+        self.left -= isinstance(event, StepTaken)
+
+    def __call__(self):
+        return self.left <= 0
+
+
+def prepare(config, path, *, subscribers=(), stop=None, evaluate_with=None):
+    """A LocalRun in ``path``: a new one, or the one that is there."""
+    path = Path(path)
+    folder = RunFolder(path) if path.exists() else RunFolder.create(path, config)
+
+    def evaluation(agent):
+        env = config.env.create()
+        return evaluate(env, mean_actor(agent), config.evaluation.episodes).metrics()
+
+    stops = [stop] if isinstance(stop, StopAfter) else []
+    return LocalRun(
+        config,
+        folder,
+        evaluate=evaluate_with or evaluation,
+        summarise=summarise,
+        subscribers=[*subscribers, *stops],
+        stop=stop or (lambda: False),
+    )
+
+
+def train(config, path, **keywords):
+    """Run to the end and return the LocalRun."""
+    run = prepare(config, path, **keywords)
+    run.run()
+    return run
+
+
+def metrics(path):
+    """The rows of ``metrics.jsonl`` without the wall clock."""
+    rows = [json.loads(line) for line in (Path(path) / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in WALL_CLOCK} for row in rows]
+
+
+def summary(path):
+    """``summary.json`` without the wall clock."""
+    values = json.loads((Path(path) / "summary.json").read_text())
+    return {k: v for k, v in values.items() if k not in WALL_CLOCK}
+
+
+def fingerprint(run):
+    """Everything that two equal runs have in common, in comparable form."""
+    state = {k: v for k, v in run.state.to_json().items() if k not in WALL_CLOCK}
+    return {
+        "parameters": tree_hash(run.agent),
+        "state": json.dumps(state),  # as text: NaN is NaN
+        "episodes": [(row.episode_id, row.seed, row.data_sha256) for row in run.store.rows],
+    }
