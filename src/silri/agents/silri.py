@@ -66,6 +66,7 @@ class SiLRIConfig(AgentConfig):
     target_noise: float = 0.2  # deviation of "clipped_noise", cut at +-0.5
     explore_std: float = 0.05**0.5  # deviation of the acting policy
     act_with: Literal["online", "average"] = "average"  # actor that acts and is evaluated
+    average_rate: float = 0.002  # Polyak rate of that average
     expert_schedule: Literal["always", "burst"] = "always"  # every iteration, or 50 per 50 new
     burst: int = 50  # intervention steps between bursts, and steps of one
     clip_norm: float = 40.0  # global gradient norm per network
@@ -82,6 +83,7 @@ class SiLRIConfig(AgentConfig):
                 "kappa": (self.kappa >= 0, "0 or more"),
                 "initial_multiplier": (self.initial_multiplier > 0, "a positive number"),
                 "explore_std": (self.explore_std > 0, "a positive number"),
+                "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
                 "burst": (self.burst >= 1, "at least 1"),
             },
         )
@@ -94,6 +96,7 @@ class SiLRIAgent(Agent):
     target_critic: Params
     actor: TrainState
     target_actor: Params
+    average_actor: Params
     expert: TrainState
     multiplier: TrainState
     gripper: TrainState | None = struct.field(default=None)
@@ -276,7 +279,12 @@ class SiLRIAgent(Agent):
         def critic_step(agent: Self, inputs: tuple) -> tuple[Self, Info]:
             return agent.update_critic(*inputs)
 
-        agent, infos = jax.lax.scan(critic_step, self, (features, next_features, batch, keys))
+        agent, infos = jax.lax.scan(
+            critic_step,
+            self,
+            (features, next_features, batch, keys),
+            unroll=min(self.config.utd, 4),
+        )
         info = jax.tree.map(jnp.mean, infos)
         last, last_batch = features[-1], jax.tree.map(lambda x: x[-1], batch)
 
@@ -288,7 +296,8 @@ class SiLRIAgent(Agent):
         actor, extra = agent.actor.apply_loss(
             lambda params: agent.actor_loss(params, last, last_batch)
         )
-        agent, info = agent.replace(actor=actor), info | extra
+        average = polyak(actor.params, agent.average_actor, self.config.average_rate)
+        agent, info = agent.replace(actor=actor, average_actor=average), info | extra
         agent, extra = agent.update_gripper(last, last_batch)
         info |= extra
         if self.config.multiplier in ("state", "scalar"):
@@ -314,7 +323,9 @@ class SiLRIAgent(Agent):
             return agent, info | extra | more
 
         agent, infos = jax.lax.scan(step, self, (features, batch))
-        return agent.replace(target_actor=agent.actor.params), jax.tree.map(lambda x: x[-1], infos)
+        actor_params = agent.actor.params
+        agent = agent.replace(target_actor=actor_params, average_actor=actor_params)
+        return agent, jax.tree.map(lambda x: x[-1], infos)
 
     @jax.jit
     def update_guidance(self, batch: Batch) -> tuple[Self, Info]:
@@ -335,7 +346,7 @@ class SiLRIAgent(Agent):
 
     def _acting_mean(self, features: jax.Array) -> jax.Array:
         average = self.config.act_with == "average"
-        return self.actor(features, params=self.target_actor if average else None)
+        return self.actor(features, params=self.average_actor if average else None)
 
     def _gripper(self, features: jax.Array) -> jax.Array | None:
         return None if self.gripper is None else jnp.argmax(self.gripper(features), axis=-1)
@@ -387,6 +398,7 @@ class SiLRIAgent(Agent):
             target_critic=critic.params,
             actor=actor,
             target_actor=actor.params,
+            average_actor=actor.params,
             expert=TrainState.create(
                 GaussianPolicy(trunk, size, scale_bounds=config.scale_bounds),
                 keys[2],

@@ -44,7 +44,7 @@ class RunFolder:
         Raises:
             RunFolderError: the folder holds something already.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if path.exists() and (not path.is_dir() or any(map(_counts, path.iterdir()))):
             raise RunFolderError(
                 f"{path} exists and is not empty: go on with 'silri train --resume {path}', or "
                 "choose another folder with --out"
@@ -81,6 +81,11 @@ class RunFolder:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """``summary.json``, replaced in one step."""
         files.atomic_write(self.summary, json.dumps(summary, indent=2).encode())
+
+
+def _counts(path: Path) -> bool:
+    """Whether a file makes a folder a run's: not what a killed start left behind."""
+    return not path.name.endswith(files.TEMPORARY)
 
 
 def _version(package: str) -> str | None:
