@@ -18,12 +18,13 @@ import jax.numpy as jnp
 from flax import struct
 
 from silri.agents.base import Agent, AgentConfig, Preset, Statistics, require
-from silri.agents.losses import gripper_cross_entropy, masked_mean
+from silri.agents.gripper import create_gripper, gripper_command, update_gripper
+from silri.agents.losses import masked_mean
 from silri.core.specs import EnvSpec
 from silri.core.transition import Batch
-from silri.nn.actions import continuous_part, gripper_classes, join
+from silri.nn.actions import continuous_part, join
 from silri.nn.distributions import normal_log_prob
-from silri.nn.heads import GaussianPolicy, GripperHead
+from silri.nn.heads import GaussianPolicy
 from silri.nn.mlp import Trunk
 from silri.nn.train_state import Info, Loss, Params, TrainState
 
@@ -62,13 +63,6 @@ class BCAgent(Agent):
         error = masked_mean(jnp.mean((actions - mean) ** 2, axis=-1), mask)
         return loss, {"actor/nll": loss, "actor/squared_error": error}
 
-    def gripper_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
-        """Cross-entropy on the person's gripper command."""
-        assert self.gripper is not None
-        logits = self.gripper(features, params=params)
-        classes = gripper_classes(self.action_spec, batch.human_action)
-        return gripper_cross_entropy(logits, classes, batch.is_intervention)
-
     @jax.jit
     def update(self, batch: Batch) -> tuple[Self, Info]:
         """U gradient steps on human rows; nothing moves in a step that has none."""
@@ -76,17 +70,11 @@ class BCAgent(Agent):
 
         def step(agent: Self, inputs: tuple[jax.Array, Batch]) -> tuple[Self, Info]:
             rows, demos = inputs
-            active = demos.is_intervention.any()
             actor, info = agent.actor.apply_loss_if(
-                active, lambda params: agent.actor_loss(params, rows, demos)
+                demos.is_intervention.any(), lambda params: agent.actor_loss(params, rows, demos)
             )
-            agent = agent.replace(actor=actor)
-            if agent.gripper is not None:
-                gripper, extra = agent.gripper.apply_loss_if(
-                    active, lambda params: agent.gripper_loss(params, rows, demos)
-                )
-                agent, info = agent.replace(gripper=gripper), info | extra
-            return agent, info
+            gripper, extra = update_gripper(agent.gripper, agent.action_spec, rows, demos)
+            return agent.replace(actor=actor, gripper=gripper), info | extra
 
         agent, infos = jax.lax.scan(step, self, (features, batch))
         agent = agent.replace(iterations=agent.iterations + 1)
@@ -100,10 +88,7 @@ class BCAgent(Agent):
     def mean_action(self, features: jax.Array) -> jax.Array:
         """The mean and the likeliest gripper command."""
         mean, _ = self.actor(features)
-        classes = None
-        if self.gripper is not None:
-            classes = jnp.argmax(self.gripper(features), axis=-1)
-        return join(self.action_spec, mean, classes)
+        return join(self.action_spec, mean, gripper_command(self.gripper, features))
 
     def policy(self, features: jax.Array, key: jax.Array, explore: bool) -> tuple[jax.Array, Info]:
         """The mean action whether exploring or not; diagnostics: the learned deviation."""
@@ -120,16 +105,10 @@ class BCAgent(Agent):
         actor_key, gripper_key = jax.random.split(key)
         rate = {"learning_rate": config.learning_rate}
         policy = GaussianPolicy(config.trunk, actions.shape[-1], scale_bounds=config.std_bounds)
-        gripper = None
-        if spec.action.gripper:
-            head = GripperHead(
-                config.trunk, len(spec.action.gripper), len(spec.action.gripper_values)
-            )
-            gripper = TrainState.create(head, gripper_key, features, **rate)
         return cls(
             **fields,
             actor=TrainState.create(policy, actor_key, features, **rate),
-            gripper=gripper,
+            gripper=create_gripper(spec.action, config.trunk, gripper_key, features, **rate),
         )
 
 

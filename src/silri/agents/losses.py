@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
-import optax
 
-from silri.core.transition import Batch
 from silri.nn.train_state import Loss
+
+Rows = TypeVar("Rows")
 
 
 def masked_mean(values: jax.Array, mask: jax.Array) -> jax.Array:
     """sum(m v) / max(sum m, 1): finite, and 0, for an empty selection (trap T6)."""
     return jnp.sum(values * mask) / jnp.maximum(jnp.sum(mask), 1.0)
-
-
-def gripper_cross_entropy(logits: jax.Array, classes: jax.Array, mask: jax.Array) -> Loss:
-    """Cross-entropy on the person's gripper command, over steps where a person was in control.
-
-    Args:
-        logits: (B, G, C).
-        classes: (B, G) int32.
-        mask: (B,), 1 where a person was in control.
-
-    Returns:
-        The loss, summed over grippers and averaged over selected steps, and its metrics.
-    """
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, classes).sum(axis=-1)
-    correct = jnp.mean((jnp.argmax(logits, axis=-1) == classes).astype(jnp.float32), axis=-1)
-    return masked_mean(loss, mask), {
-        "gripper/loss": masked_mean(loss, mask),
-        "gripper/accuracy": masked_mean(correct, mask),
-    }
 
 
 def temporal_difference(q: jax.Array, target: jax.Array) -> Loss:
@@ -49,10 +32,11 @@ def temporal_difference(q: jax.Array, target: jax.Array) -> Loss:
     }
 
 
-def guidance_rows(batch: Batch, online_fraction: float) -> Batch:
-    """The rows of a mixed batch (B, ...) that came from the guidance buffer: the last ones."""
-    rows = batch.action.shape[0]
-    start = round(rows * online_fraction)
-    if start == rows:
-        return batch
+def guidance_rows(batch: Rows, online_fraction: float) -> Rows:
+    """The rows of a mixed batch (B, ...) that came from the guidance buffer: the last ones.
+
+    ``batch`` is any pytree with leading axes (B,); all of it if every row is online.
+    """
+    rows = jax.tree.leaves(batch)[0].shape[0]
+    start = round(rows * online_fraction) % rows
     return jax.tree.map(lambda x: x[start:], batch)

@@ -31,17 +31,13 @@ import numpy as np
 from flax import struct
 
 from silri.agents.base import Agent, AgentConfig, Preset, Statistics, require
-from silri.agents.losses import (
-    gripper_cross_entropy,
-    guidance_rows,
-    masked_mean,
-    temporal_difference,
-)
+from silri.agents.gripper import create_gripper, gripper_command, update_gripper
+from silri.agents.losses import guidance_rows, masked_mean, temporal_difference
 from silri.core.specs import EnvSpec
 from silri.core.transition import Batch
-from silri.nn.actions import continuous_part, gripper_classes, join
+from silri.nn.actions import continuous_part, join
 from silri.nn.distributions import normal_log_prob, safe_norm
-from silri.nn.heads import EnsembleCritic, GaussianPolicy, GripperHead, MeanPolicy, Multiplier
+from silri.nn.heads import EnsembleCritic, GaussianPolicy, MeanPolicy, Multiplier
 from silri.nn.train_state import Info, Loss, Params, TrainState, polyak
 
 
@@ -65,8 +61,7 @@ class SiLRIConfig(AgentConfig):
     target_action: Literal["mean", "clipped_noise", "sample"] = "clipped_noise"  # a' of the target
     target_noise: float = 0.2  # deviation of "clipped_noise", cut at +-0.5
     explore_std: float = 0.05**0.5  # deviation of the acting policy
-    act_with: Literal["online", "average"] = "average"  # actor that acts and is evaluated
-    average_rate: float = 0.002  # Polyak rate of that average
+    average_rate: float = 0.002  # Polyak rate of the actor that acts; 1 is the online actor
     expert_schedule: Literal["always", "burst"] = "always"  # every iteration, or 50 per 50 new
     burst: int = 50  # intervention steps between bursts, and steps of one
     clip_norm: float = 40.0  # global gradient norm per network
@@ -198,13 +193,6 @@ class SiLRIAgent(Agent):
         loss = -masked_mean(log_prob, batch.is_intervention)
         return loss, {"actor/warm_start": loss}
 
-    def gripper_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
-        """Cross-entropy on the person's gripper, over steps where a person acted."""
-        assert self.gripper is not None
-        logits = self.gripper(features, params=params)
-        classes = gripper_classes(self.action_spec, batch.human_action)
-        return gripper_cross_entropy(logits, classes, batch.is_intervention)
-
     # -- multiplier ------------------------------------------------------------------------------
 
     def multiplier_values(self, features: jax.Array, params: Params | None = None) -> jax.Array:
@@ -259,16 +247,6 @@ class SiLRIAgent(Agent):
         )
         return self.replace(expert=expert), info
 
-    def update_gripper(self, features: jax.Array, batch: Batch) -> tuple[Self, Info]:
-        """One step of the gripper head; nothing moves if nobody intervened in the batch."""
-        if self.gripper is None:
-            return self, {}
-        gripper, info = self.gripper.apply_loss_if(
-            batch.is_intervention.any(),
-            lambda params: self.gripper_loss(params, features, batch),
-        )
-        return self.replace(gripper=gripper), info
-
     @jax.jit
     def update(self, batch: Batch) -> tuple[Self, Info]:
         """One learner iteration: U critic steps; expert, actor, gripper, multiplier on the last."""
@@ -289,17 +267,16 @@ class SiLRIAgent(Agent):
         last, last_batch = features[-1], jax.tree.map(lambda x: x[-1], batch)
 
         if self.config.expert_schedule == "always":
-            fraction = self.config.online_fraction
-            rows = guidance_rows(last_batch, fraction)
-            agent, extra = agent.update_expert(last[-rows.reward.shape[0] :], rows)
+            guidance = guidance_rows((last, last_batch), self.config.online_fraction)
+            agent, extra = agent.update_expert(*guidance)
             info |= extra
         actor, extra = agent.actor.apply_loss(
             lambda params: agent.actor_loss(params, last, last_batch)
         )
         average = polyak(actor.params, agent.average_actor, self.config.average_rate)
         agent, info = agent.replace(actor=actor, average_actor=average), info | extra
-        agent, extra = agent.update_gripper(last, last_batch)
-        info |= extra
+        gripper, extra = update_gripper(agent.gripper, agent.action_spec, last, last_batch)
+        agent, info = agent.replace(gripper=gripper), info | extra
         if self.config.multiplier in ("state", "scalar"):
             multiplier, extra = agent.multiplier.apply_loss(
                 lambda params: agent.multiplier_loss(params, last, last_batch)
@@ -319,8 +296,8 @@ class SiLRIAgent(Agent):
                 demos.is_intervention.any(),
                 lambda params: agent.warm_start_loss(params, rows, demos),
             )
-            agent, more = agent.replace(actor=actor).update_gripper(rows, demos)
-            return agent, info | extra | more
+            gripper, more = update_gripper(agent.gripper, agent.action_spec, rows, demos)
+            return agent.replace(actor=actor, gripper=gripper), info | extra | more
 
         agent, infos = jax.lax.scan(step, self, (features, batch))
         actor_params = agent.actor.params
@@ -344,20 +321,16 @@ class SiLRIAgent(Agent):
 
     # -- acting ------------------------------------------------------------------------------------
 
-    def _acting_mean(self, features: jax.Array) -> jax.Array:
-        average = self.config.act_with == "average"
-        return self.actor(features, params=self.average_actor if average else None)
-
-    def _gripper(self, features: jax.Array) -> jax.Array | None:
-        return None if self.gripper is None else jnp.argmax(self.gripper(features), axis=-1)
+    def _whole_action(self, continuous: jax.Array, features: jax.Array) -> jax.Array:
+        return join(self.action_spec, continuous, gripper_command(self.gripper, features))
 
     def mean_action(self, features: jax.Array) -> jax.Array:
         """The actor's mean and the likeliest gripper command."""
-        return join(self.action_spec, self._acting_mean(features), self._gripper(features))
+        return self._whole_action(self.actor(features, params=self.average_actor), features)
 
     def policy(self, features: jax.Array, key: jax.Array, explore: bool) -> tuple[jax.Array, Info]:
         """Acts; diagnostics say why: lambda, bound, distance, the person as learned, both Q."""
-        mean = self._acting_mean(features)
+        mean = self.actor(features, params=self.average_actor)
         human_mean, human_std = self.human(features)
         continuous = mean
         if explore:
@@ -373,7 +346,7 @@ class SiLRIAgent(Agent):
         for index, dimension in enumerate(self.action_spec.continuous):
             diagnostics[f"human_mean.{dimension}"] = human_mean[..., index]
             diagnostics[f"human_std.{dimension}"] = human_std[..., index]
-        return join(self.action_spec, continuous, self._gripper(features)), diagnostics
+        return self._whole_action(continuous, features), diagnostics
 
     @classmethod
     def create(
@@ -384,14 +357,12 @@ class SiLRIAgent(Agent):
         keys = jax.random.split(key, 5)
         size, trunk = actions.shape[-1], config.trunk
         rate = {"learning_rate": config.learning_rate, "clip": config.clip_norm}
-        critic = TrainState.create(
-            EnsembleCritic(trunk, config.critics), keys[0], features, actions, **rate
-        )
+        slow = {"learning_rate": config.multiplier_lr, "clip": config.clip_norm}
+        critics = EnsembleCritic(trunk, config.critics)
+        critic = TrainState.create(critics, keys[0], features, actions, **rate)
         actor = TrainState.create(MeanPolicy(trunk, size), keys[1], features, **rate)
-        gripper = None
-        if spec.action.gripper:
-            head = GripperHead(trunk, len(spec.action.gripper), len(spec.action.gripper_values))
-            gripper = TrainState.create(head, keys[4], features, **rate)
+        human = GaussianPolicy(trunk, size, scale_bounds=config.scale_bounds)
+        multiplier = Multiplier(trunk, config.initial_multiplier)
         return cls(
             **fields,
             critic=critic,
@@ -399,20 +370,9 @@ class SiLRIAgent(Agent):
             actor=actor,
             target_actor=actor.params,
             average_actor=actor.params,
-            expert=TrainState.create(
-                GaussianPolicy(trunk, size, scale_bounds=config.scale_bounds),
-                keys[2],
-                features,
-                **rate,
-            ),
-            multiplier=TrainState.create(
-                Multiplier(trunk, config.initial_multiplier),
-                keys[3],
-                features,
-                learning_rate=config.multiplier_lr,
-                clip=config.clip_norm,
-            ),
-            gripper=gripper,
+            expert=TrainState.create(human, keys[2], features, **rate),
+            multiplier=TrainState.create(multiplier, keys[3], features, **slow),
+            gripper=create_gripper(spec.action, trunk, keys[4], features, **rate),
         )
 
 
@@ -421,7 +381,7 @@ RELEASED = replace(
     DEFAULT,
     scale_bounds=(1e-5, 2.0),
     target_action="sample",
-    act_with="online",
+    average_rate=1.0,
     expert_schedule="burst",
 )
 PAPER = replace(
@@ -434,13 +394,12 @@ PAPER = replace(
     slack=0.1,
     target_action="clipped_noise",
 )
+CONST = replace(DEFAULT, multiplier="const", initial_multiplier=0.5)
 PRESETS = {
     "default": Preset(DEFAULT, "silri's own setting"),
     "released": Preset(RELEASED, "the published code: l2, bound = summed variance + 0.2"),
     "paper": Preset(PAPER, "the paper's text: squared l2, bound = 6 mean deviation + 0.1"),
-    "const": Preset(
-        replace(DEFAULT, multiplier="const", initial_multiplier=0.5), "ablation: lambda = 0.5"
-    ),
+    "const": Preset(CONST, "ablation: lambda = 0.5"),
     "no_rl": Preset(replace(DEFAULT, multiplier="infinite"), "ablation: imitation only"),
     "no_bc": Preset(replace(DEFAULT, multiplier="zero"), "ablation: reinforcement only"),
 }
