@@ -117,11 +117,10 @@ class SiLRIAgent(Agent):
 
     def allowed(self, std: jax.Array) -> jax.Array:
         """bound(s) from sigma(s): (..., D) -> (...,). Eq. 3: kappa * spread + slack."""
-        spread = {
-            "sum_var": lambda: jnp.sum(std * std, axis=-1),
-            "sum_std": lambda: jnp.sum(std, axis=-1),
-            "mean_std": lambda: jnp.mean(std, axis=-1),
-        }[self.config.bound]()
+        if self.config.bound == "sum_var":
+            spread = jnp.sum(std * std, axis=-1)
+        else:
+            spread = (jnp.sum if self.config.bound == "sum_std" else jnp.mean)(std, axis=-1)
         return self.config.kappa * spread + self.config.slack
 
     def distance(self, actions: jax.Array, human_mean: jax.Array) -> jax.Array:
@@ -254,18 +253,14 @@ class SiLRIAgent(Agent):
         next_features = self.normalizer.features(batch.next_observation)
         keys = jax.random.split(self.update_key(), batch.reward.shape[0])
 
-        def critic_step(agent: Self, inputs: tuple) -> tuple[Self, Info]:
-            return agent.update_critic(*inputs)
-
         agent, infos = jax.lax.scan(
-            critic_step,
+            lambda agent, inputs: agent.update_critic(*inputs),
             self,
             (features, next_features, batch, keys),
-            unroll=min(self.config.utd, 4),
+            unroll=min(self.config.utd, 4),  # a loop costs copies; long ones would cost compilation
         )
         info = jax.tree.map(jnp.mean, infos)
         last, last_batch = features[-1], jax.tree.map(lambda x: x[-1], batch)
-
         if self.config.expert_schedule == "always":
             guidance = guidance_rows((last, last_batch), self.config.online_fraction)
             agent, extra = agent.update_expert(*guidance)

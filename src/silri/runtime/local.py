@@ -175,6 +175,7 @@ class LocalRun:
             self.folder.tensorboard if self.config.runtime.tensorboard else None,
             self._wall_s,
             resume_step=self.state.env_steps if resuming else -1,
+            resume_rows=self.state.metrics_rows,
         )
         self._subscribers.insert(0, self._metrics)
 
@@ -379,6 +380,7 @@ class LocalRun:
     def _remember(self) -> None:
         """Hold on to this episode end: agents are immutable, so a snapshot costs nothing."""
         self._update_clocks()
+        self.state.metrics_rows = 0 if self._metrics is None else self._metrics.rows
         self._snapshot = (self.agent, self.state.to_json())
         self._episode_start = self.state.env_steps
 

@@ -17,6 +17,9 @@ class MetricsWriter:
     """Subscribes to a run; one JSON object per event, flushed at once.
 
     A number that JSON cannot hold (NaN, infinity) is left out of its line.
+
+    Attributes:
+        rows: lines in ``metrics.jsonl`` by now.
     """
 
     def __init__(
@@ -24,7 +27,8 @@ class MetricsWriter:
         path: Path,
         tensorboard: Path | None,
         wall_s: Callable[[], float],
-        resume_step: int | None,
+        resume_step: int = -1,
+        resume_rows: int = 0,
     ) -> None:
         """Open for appending.
 
@@ -32,16 +36,15 @@ class MetricsWriter:
             path: ``metrics.jsonl``.
             tensorboard: folder for event files, or None.
             wall_s: seconds that the run has taken so far, earlier sessions included.
-            resume_step: drop lines after this step: they will be written again.
+            resume_step: drop what TensorBoard has after this step; it will be written again.
+            resume_rows: drop every later line, for the same reason.
         """
-        if resume_step is not None and path.exists():
-            _keep_until(path, resume_step)
+        self.rows = _keep_first(path, resume_rows) if path.exists() else 0
         self._file = path.open("a", encoding="utf-8")
         self._wall_s = wall_s
         self._board = None
         if tensorboard is not None:
-            purge = None if resume_step is None else resume_step + 1
-            self._board = SummaryWriter(str(tensorboard), purge_step=purge, flush_secs=30)
+            self._board = SummaryWriter(str(tensorboard), purge_step=resume_step + 1, flush_secs=30)
 
     def on_event(self, event: Event) -> None:
         """Write what belongs in a curve."""
@@ -60,6 +63,7 @@ class MetricsWriter:
         line = {"step": step, "wall_s": round(self._wall_s(), 3), **finite}
         self._file.write(json.dumps(line) + "\n")
         self._file.flush()
+        self.rows += 1
         if self._board is not None:
             for name, value in finite.items():
                 self._board.add_scalar(name, value, step)
@@ -71,14 +75,10 @@ class MetricsWriter:
             self._board.close()
 
 
-def _keep_until(path: Path, step: int) -> None:
-    """Rewrite a metrics file without what came after ``step``, or a torn last line."""
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue  # torn by a crash: the event is after the checkpoint and comes again
-        if row.get("step", 0) <= step:
-            kept.append(line + "\n")
-    files.atomic_write(path, "".join(kept).encode())
+def _keep_first(path: Path, rows: int) -> int:
+    """Rewrite a metrics file with its first ``rows`` lines only; returns how many there were."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    kept = lines[:rows]
+    if kept != lines:
+        files.atomic_write(path, "".join(kept).encode())
+    return len(kept)

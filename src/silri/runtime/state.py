@@ -25,6 +25,7 @@ class RunState:
         evaluations: one record each: ``step``, ``success_rate``, ``successes``, ``episodes``,
             ``mean_success_length``, ``intervention_steps`` so far.
         operator: the operator's own state.
+        metrics_rows: lines of ``metrics.jsonl`` that tell of this; later ones will come again.
         train_wall_s, eval_wall_s, wall_s: seconds, over all sessions.
     """
 
@@ -39,6 +40,7 @@ class RunState:
     quarantined: int = 0
     evaluations: list[dict[str, float]] = field(default_factory=list)
     operator: dict[str, float] = field(default_factory=dict)
+    metrics_rows: int = 0
     train_wall_s: float = 0.0
     eval_wall_s: float = 0.0
     wall_s: float = 0.0
