@@ -181,13 +181,11 @@ class LocalRun:
 
     def _learn_offline(self) -> None:
         """Pre-training on demonstrations, and learner iterations on a dataset alone."""
-        started = self._clock.now()
         if len(self.mixer.guidance):
             self.agent, info = pretrain(self.agent, self.mixer, self.config.seed, self._stop)
             if info:
-                self._notify(
-                    LearnerUpdated(0, {f"pretrain/{k}": float(v) for k, v in info.items()})
-                )
+                metrics = {f"pretrain/{name}": float(value) for name, value in info.items()}
+                self._notify(LearnerUpdated(0, metrics))
         elif self.config.agent.pretrain_steps:
             self._notify(Notice(0, "no demonstrations: pre-training is skipped"))
         for _ in range(self.config.offline_updates):
@@ -198,8 +196,6 @@ class LocalRun:
                 self._log_learner()
         if self._stop():
             raise Interrupted
-        jax.block_until_ready(self.agent)
-        self.state.train_wall_s += self._clock.now() - started
 
     def _relearn(self) -> None:
         """What the interrupted session did after its last checkpoint, without acting."""
