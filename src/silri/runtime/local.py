@@ -10,7 +10,7 @@ stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import numpy as np
@@ -50,18 +50,12 @@ from silri.runtime.prepare import collect_demonstrations, fill_replay, make_oper
 from silri.runtime.rollout import rollout
 from silri.runtime.state import RunState
 
+Evaluate = Callable[[Agent], dict[str, float]]  # success_rate, successes, episodes, ...
 FAULTS_IN_A_ROW = 10  # an environment that fails more often is broken, not unlucky
 
 
 class Interrupted(Exception):
     """The run was asked to stop; everything that counts is saved."""
-
-
-class Evaluate(Protocol):
-    """Autonomous evaluation, handed in from above."""
-
-    def __call__(self, agent: Agent) -> dict[str, float]:
-        """success_rate, successes, episodes, mean_success_length."""
 
 
 class LocalRun:
