@@ -56,7 +56,7 @@ class SiLRIConfig(AgentConfig):
     kappa: float = 1.0  # bound(s) = kappa * statistic + slack
     slack: float = 0.2  # c
     multiplier: Literal["state", "scalar", "const", "zero", "infinite"] = "state"  # lambda
-    initial_multiplier: float = float(np.log(2.0))  # lambda_0; the value of "const"
+    initial_multiplier: float = 2.0  # lambda_0 in every state; the value of "const"
     multiplier_lr: float = 3e-6  # 0.01 of the critic's
     target_action: Literal["mean", "clipped_noise", "sample"] = "clipped_noise"  # a' of the target
     target_noise: float = 0.2  # deviation of "clipped_noise", cut at +-0.5
@@ -377,6 +377,7 @@ RELEASED = replace(
     scale_bounds=(1e-5, 2.0),
     target_action="sample",
     average_rate=1.0,
+    initial_multiplier=float(np.log(2.0)),
     expert_schedule="burst",
 )
 PAPER = replace(
