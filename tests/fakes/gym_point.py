@@ -1,4 +1,4 @@
-"""The point mass as a registered Gymnasium id, for commands: ``--env tests.fakes.gym_point:Point-v0``."""
+"""The point mass as a registered Gymnasium id, for commands: see :data:`IDENTIFIER`."""
 
 from __future__ import annotations
 

@@ -140,7 +140,7 @@ class FaultyPointMass(PointMass):
 
 @dataclass(frozen=True)
 class FakeEnvConfig(EnvConfig):
-    """``fake/LAYOUT``, or ``fake/LAYOUT!FAULT:STEP@EPISODES`` such as ``...!raises:2@3,5`` or ``@4+``.
+    """``fake/LAYOUT`` or ``fake/LAYOUT!FAULT:STEP@EPISODES``: ``!raises:2@3,5``, ``!raises:2@4+``.
 
     A subclass with the same fields, so that its JSON is EnvConfig's.
     """

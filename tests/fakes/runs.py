@@ -21,9 +21,7 @@ from tests.fakes.point import FakeEnvConfig
 TRUNK = Trunk(hidden=(16, 16))
 BATCH = 8
 # Takes over often and briefly, from the first step on, and loses interest: a state to restore.
-OPERATOR = OperatorConfig(
-    name="steady", rescue_steps=8, probability=0.3, hold=(2, 4), fading=0.5
-)
+OPERATOR = OperatorConfig(name="steady", rescue_steps=8, probability=0.3, hold=(2, 4), fading=0.5)
 WALL_CLOCK = {
     "wall_s",
     "train_wall_s",
@@ -38,7 +36,8 @@ def tiny_agent(name="silri", preset="default", **fields):
     config = load_agent(name).preset(preset).config
     trunk = replace(config.trunk, hidden=TRUNK.hidden)
     pretrain = min(config.pretrain_steps, 100)
-    return replace(config, **{"trunk": trunk, "batch_size": BATCH, "pretrain_steps": pretrain} | fields)
+    fixed = {"trunk": trunk, "batch_size": BATCH, "pretrain_steps": pretrain}
+    return replace(config, **fixed | fields)
 
 
 def tiny_run(agent="silri", preset="default", *, env="fake/one-arm", steps=30, **fields):

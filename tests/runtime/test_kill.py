@@ -23,15 +23,15 @@ from tests.fakes.runs import fingerprint, metrics, summary, tiny_run, train
 
 
 def configuration(agent):
-    """A demonstration, then three episodes of which one is set aside, each with a checkpoint.
+    """A demonstration, then episodes of which one is set aside, with a checkpoint among them.
 
-    One evaluation falls into an episode, and one follows the last checkpoint of an episode.
+    One evaluation falls into an episode, and one follows the last episode.
     """
     base = tiny_run(agent, env="fake/one-arm!nan-observation:2@2", steps=14)
     return replace(
         base,
         data=replace(base.data, demos=1),
-        runtime=replace(base.runtime, checkpoint_every=3, checkpoints_kept=1),
+        runtime=replace(base.runtime, checkpoint_every=8, checkpoints_kept=1),
         evaluation=replace(base.evaluation, every=9, episodes=1),
     )
 
@@ -83,8 +83,9 @@ def quick_names():
         yield
 
 
-def test_every_death_is_survived(tmp_path, quick_names):
-    config, path = configuration("silri"), tmp_path / "run"
+@pytest.mark.parametrize("agent", ["hg_dagger", pytest.param("silri", marks=pytest.mark.slow)])
+def test_every_death_is_survived(tmp_path, quick_names, agent):
+    config, path = configuration(agent), tmp_path / "run"
     deaths, calls, seen = {}, [], set()
 
     def on_write(step, target):

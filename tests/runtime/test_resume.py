@@ -78,9 +78,7 @@ def test_equal_seeds_are_equal_runs_and_others_are_not(whole, tmp_path):
 @pytest.mark.parametrize("steps", range(1, 30, 4))
 def test_stopped_once(whole, tmp_path, steps):
     interrupt(tiny_run(), tmp_path / "run", steps)
-    assert_equal_runs(
-        train(tiny_run(), tmp_path / "run"), tmp_path / "run", *whole(tiny_run())
-    )
+    assert_equal_runs(train(tiny_run(), tmp_path / "run"), tmp_path / "run", *whole(tiny_run()))
 
 
 def test_stopped_again_and_again(whole, tmp_path):
@@ -91,9 +89,7 @@ def test_stopped_again_and_again(whole, tmp_path):
         except Interrupted:
             sessions += 1
     assert sessions == 5
-    assert_equal_runs(
-        train(tiny_run(), tmp_path / "run"), tmp_path / "run", *whole(tiny_run())
-    )
+    assert_equal_runs(train(tiny_run(), tmp_path / "run"), tmp_path / "run", *whole(tiny_run()))
 
 
 def test_the_published_schedule_of_bursts(whole, tmp_path):
@@ -122,9 +118,7 @@ def test_quarantined_episodes_are_learnt_over_alike(whole, tmp_path, fault, chec
 def test_without_any_checkpoint_everything_is_learnt_again(whole, tmp_path):
     interrupt(tiny_run(), tmp_path / "run", 20)
     shutil.rmtree(tmp_path / "run/checkpoints")
-    assert_equal_runs(
-        train(tiny_run(), tmp_path / "run"), tmp_path / "run", *whole(tiny_run())
-    )
+    assert_equal_runs(train(tiny_run(), tmp_path / "run"), tmp_path / "run", *whole(tiny_run()))
 
 
 def test_a_damaged_newest_checkpoint(whole, tmp_path):
