@@ -43,7 +43,7 @@ def command(task: str, agent: str, seed: int, folder: Path) -> list[str]:
 
 
 def run(cell: tuple[str, str, int], out: Path, cores: queue.Queue[int]) -> None:
-    """Run one cell unless it is finished, on a core of its own; its output goes beside its folder."""
+    """Run one cell unless it is finished, on a core of its own; output goes beside its folder."""
     task, agent, seed = cell
     folder = out / f"{task}_{agent}_s{seed}"
     summary = folder / "summary.json"

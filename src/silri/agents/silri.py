@@ -22,12 +22,12 @@ Equation numbers are the paper's. The traps of the published code (T#) are in ``
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import struct
 
 from silri.agents.base import Agent, AgentConfig, Preset, Statistics, require
@@ -197,11 +197,9 @@ class SiLRIAgent(Agent):
     def multiplier_values(self, features: jax.Array, params: Params | None = None) -> jax.Array:
         """lambda(s): (..., F) -> (...,); "const", "zero" and "infinite" are not learned."""
         mode = self.config.multiplier
-        if mode in ("const", "zero", "infinite"):
-            value = {"const": self.config.initial_multiplier, "zero": 0.0, "infinite": jnp.inf}[
-                mode
-            ]
-            return jnp.full(features.shape[:-1], value, features.dtype)
+        fixed = {"const": self.config.initial_multiplier, "zero": 0.0, "infinite": math.inf}
+        if mode in fixed:
+            return jnp.full(features.shape[:-1], fixed[mode], features.dtype)
         if mode == "scalar":
             features = jnp.zeros_like(features)
         return self.multiplier(features, params=params)
@@ -377,7 +375,7 @@ RELEASED = replace(
     scale_bounds=(1e-5, 2.0),
     target_action="sample",
     average_rate=1.0,
-    initial_multiplier=float(np.log(2.0)),
+    initial_multiplier=math.log(2.0),
     expert_schedule="burst",
 )
 PAPER = replace(
