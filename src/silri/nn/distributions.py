@@ -33,7 +33,9 @@ def soft_clip(x: jax.Array, low: float, high: float) -> jax.Array:
     A hard clip has none outside, so a scale that reached its floor would stay there for ever.
     """
     x = high - jax.nn.softplus(high - x)
-    return low + jax.nn.softplus(x - low)
+    # x - low now ends at high - low, where softplus is a little above it.
+    width = high - low
+    return low + width / math.log1p(math.exp(width)) * jax.nn.softplus(x - low)
 
 
 def safe_norm(x: jax.Array) -> jax.Array:

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from silri.core.errors import ConfigError
+from silri.nn.heads import (
+    EnsembleCritic,
+    GaussianPolicy,
+    GraspCritic,
+    GripperHead,
+    MeanPolicy,
+    Multiplier,
+)
+from silri.nn.mlp import MLP, Trunk
+
+TRUNK = Trunk(hidden=(8, 8))
+FEATURES = jnp.asarray(np.random.default_rng(0).standard_normal((6, 5)), jnp.float32)
+ACTIONS = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (6, 2)), jnp.float32)
+
+
+def init(module, *inputs):
+    return jax.jit(module.init)(jax.random.key(0), *inputs)["params"]
+
+
+def leaves(params):
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+    }
+
+
+@pytest.mark.parametrize("initial", [0.01, np.log(2.0), 2.0])
+def test_multiplier_starts_equal_in_every_state(initial):
+    module = Multiplier(TRUNK, float(initial))
+    values = module.apply({"params": init(module, FEATURES)}, FEATURES)
+    assert values.shape == (6,)
+    np.testing.assert_allclose(values, initial, rtol=1e-5)
+
+
+def test_multiplier_is_never_negative():
+    module = Multiplier(TRUNK)
+    params = jax.tree.map(lambda x: x - 5.0, init(module, FEATURES))
+    assert (module.apply({"params": params}, FEATURES) >= 0).all()
+
+
+def test_last_layer_of_the_multiplier_has_no_activation():
+    last, every = (MLP(TRUNK, activate_final=final) for final in (False, True))
+    params = {"params": init(last, FEATURES)}
+    np.testing.assert_allclose(
+        jax.nn.silu(last.apply(params, FEATURES)), every.apply(params, FEATURES), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("bounds", [(1e-5, 2.0), (0.05, 0.1)])
+def test_gaussian_policy_keeps_its_bounds(bounds):
+    module = GaussianPolicy(TRUNK, 2, scale_bounds=bounds)
+    params = init(module, FEATURES)
+    for factor in (1.0, 300.0, -300.0):
+        extreme = jax.tree.map(lambda x, factor=factor: x * factor, params)
+        mean, scale = module.apply({"params": extreme}, FEATURES)
+        assert mean.shape == scale.shape == (6, 2)
+        assert np.abs(mean).max() <= 1.0
+        assert scale.min() >= bounds[0] * 0.999
+        assert scale.max() <= bounds[1] * 1.001
+
+
+def test_raw_mean_is_not_squashed():
+    module = GaussianPolicy(TRUNK, 2, squash_mean=False)
+    params = jax.tree.map(lambda x: x * 100, init(module, FEATURES))
+    assert np.abs(module.apply({"params": params}, FEATURES)[0]).max() > 1.0
+
+
+def test_mean_policy_starts_near_zero_inside_its_range():
+    module = MeanPolicy(TRUNK, 2)
+    mean = module.apply({"params": init(module, FEATURES)}, FEATURES)
+    assert mean.shape == (6, 2)
+    assert 0 < np.abs(mean).max() < 0.5
+
+
+def test_shapes_of_gripper_heads():
+    for module, shape in (
+        (GripperHead(TRUNK, grippers=2, classes=3), (6, 2, 3)),
+        (GraspCritic(TRUNK, commands=9), (6, 9)),
+    ):
+        assert module.apply({"params": init(module, FEATURES)}, FEATURES).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("encoder", "own"), [((), False), ((7,), False), ((7,), True)], ids=["none", "shared", "own"]
+)
+def test_members_of_the_ensemble_are_independent(encoder, own):
+    module = EnsembleCritic(TRUNK, 3, encoder, state_ensemble=own)
+    params = init(module, FEATURES, ACTIONS)
+    q = np.asarray(module.apply({"params": params}, FEATURES, ACTIONS))
+    assert q.shape == (3, 6)
+    assert (q[0] != q[1]).all()
+    member_leaves = shared_leaves = 0
+    for name, leaf in leaves(params).items():
+        if not name.startswith("Vmap"):
+            shared_leaves += 1
+            continue
+        member_leaves += 1
+        assert leaf.shape[0] == 3, name  # the last layer too (trap T13)
+        bumped = jax.tree_util.tree_map_with_path(
+            lambda path, x, name=name: (
+                x.at[1].add(0.3)
+                if jax.tree_util.keystr(path, simple=True, separator="/") == name
+                else x
+            ),
+            params,
+        )
+        changed = np.asarray(module.apply({"params": bumped}, FEATURES, ACTIONS)) != q
+        assert changed[1].any(), name
+        assert not changed[0].any(), name
+        assert not changed[2].any(), name
+    assert (shared_leaves > 0) == (bool(encoder) and not own)
+    per_layer = 4  # kernel and bias, scale and bias of the norm
+    assert member_leaves == per_layer * (2 + (len(encoder) if own else 0)) + 2
+
+
+def test_ensemble_members_start_differently():
+    params = init(EnsembleCritic(TRUNK, 2, (7,), state_ensemble=True), FEATURES, ACTIONS)
+    for name, leaf in leaves(params).items():
+        if name.endswith("kernel"):
+            assert (np.asarray(leaf[0]) != np.asarray(leaf[1])).mean() > 0.9, name
+
+
+def test_a_shared_encoder_does_not_see_the_action():
+    """Otherwise it would be no observation encoder."""
+    module = EnsembleCritic(TRUNK, 2, (7,))
+    params = init(module, FEATURES, ACTIONS)
+    encoder = params["MLP_0"]["Dense_0"]["kernel"]
+    assert encoder.shape == (5, 7)
+
+
+@pytest.mark.parametrize("hidden", [(), (16, 0)])
+def test_a_trunk_needs_widths(hidden):
+    with pytest.raises(ConfigError, match=r"trunk\.hidden"):
+        Trunk(hidden=hidden)

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from silri.core.errors import ConfigError
+from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
+from silri.nn.normalizer import Normalizer
+
+SPEC = EnvSpec(
+    name="fake/two-keys",
+    observation={"state": ArraySpec((2,)), "environment_state": ArraySpec((2, 2))},
+    action=ActionSpec(2),
+    max_episode_steps=5,
+)
+STATE = np.array([1.0, 2.0], np.float32)
+ENVIRONMENT = np.array([[3.0, 4.0], [5.0, 6.0]], np.float32)
+STATISTICS = {
+    "state": (np.array([1.0, 0.0], np.float32), np.array([2.0, 0.5], np.float32)),
+    "environment_state": (np.ones((2, 2), np.float32), np.full((2, 2), 2.0, np.float32)),
+}
+
+
+def test_without_statistics_keys_are_joined_in_alphabetical_order():
+    features = Normalizer.create(SPEC, None).features(
+        {"state": STATE, "environment_state": ENVIRONMENT}
+    )
+    np.testing.assert_array_equal(features, [3, 4, 5, 6, 1, 2])
+
+
+def test_statistics_are_applied_per_element():
+    normalizer = Normalizer.create(SPEC, STATISTICS)
+    features = normalizer.features({"state": STATE, "environment_state": ENVIRONMENT})
+    np.testing.assert_array_equal(features, [1.0, 1.5, 2.0, 2.5, 0.0, 4.0])
+    assert features.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("lead", [(3,), (2, 3)])
+def test_leading_axes_stay(lead):
+    normalizer = Normalizer.create(SPEC, STATISTICS)
+    batch = {
+        "state": np.broadcast_to(STATE, (*lead, 2)),
+        "environment_state": np.broadcast_to(ENVIRONMENT, (*lead, 2, 2)),
+    }
+    features = normalizer.features(batch)
+    assert features.shape == (*lead, 6)
+    single = normalizer.features({"state": STATE, "environment_state": ENVIRONMENT})
+    np.testing.assert_array_equal(features, np.broadcast_to(single, (*lead, 6)))
+
+
+def test_a_missing_key_of_the_statistics_is_an_error():
+    with pytest.raises(KeyError, match="state"):
+        Normalizer.create(SPEC, {"environment_state": STATISTICS["environment_state"]})
+
+
+def test_images_are_refused_by_name():
+    spec = EnvSpec("fake/eyes", {"images.top": ArraySpec((8, 8, 3), "uint8")}, ActionSpec(2), 5)
+    with pytest.raises(ConfigError, match=r"fake/eyes has image observations \['images.top'\]"):
+        Normalizer.create(spec, None)
