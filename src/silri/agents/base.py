@@ -55,6 +55,11 @@ def require(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
             raise ConfigError(f"agent.{name} takes {takes}, got {getattr(config, name)!r}")
 
 
+def positive(config: Any, *names: str) -> dict[str, tuple[bool, str]]:
+    """Checks for :func:`require`: fields that must be above 0."""
+    return {name: (getattr(config, name) > 0, "a positive number") for name in names}
+
+
 @dataclass(frozen=True)
 class Preset:
     """A named setting of an algorithm: its config, and what it changes around the agent.

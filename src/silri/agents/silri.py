@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from silri.agents.base import Agent, AgentConfig, Preset, Statistics, require
+from silri.agents.base import Agent, AgentConfig, Preset, Statistics, positive, require
 from silri.agents.gripper import create_gripper, gripper_command, update_gripper
 from silri.agents.losses import guidance_rows, masked_mean, temporal_difference
 from silri.core.specs import EnvSpec
@@ -76,11 +76,11 @@ class SiLRIConfig(AgentConfig):
                 "critics": (self.critics >= 1, "at least 1"),
                 "scale_bounds": (0 < self.scale_bounds[0] < self.scale_bounds[1], "0 < low < high"),
                 "kappa": (self.kappa >= 0, "0 or more"),
-                "initial_multiplier": (self.initial_multiplier > 0, "a positive number"),
-                "explore_std": (self.explore_std > 0, "a positive number"),
+                "target_noise": (self.target_noise >= 0, "0 or more"),
                 "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
                 "burst": (self.burst >= 1, "at least 1"),
-            },
+            }
+            | positive(self, "initial_multiplier", "multiplier_lr", "explore_std", "clip_norm"),
         )
 
 

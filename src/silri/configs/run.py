@@ -68,6 +68,16 @@ class RunConfig:
             "offline_updates": (self.offline_updates, self.offline_updates >= 0, "0 or more"),
             "data.demos": (self.data.demos, self.data.demos >= 0, "0 or more"),
             "data.std_floor": (self.data.std_floor, self.data.std_floor > 0, "a positive number"),
+            "data.online_capacity": (
+                self.data.online_capacity,
+                self.data.online_capacity >= 1,
+                "1 or more",
+            ),
+            "data.guidance_capacity": (
+                self.data.guidance_capacity,
+                self.data.guidance_capacity >= 1,
+                "1 or more",
+            ),
             "evaluation.every": (self.evaluation.every, self.evaluation.every >= 1, "1 or more"),
             "evaluation.episodes": (
                 self.evaluation.episodes,
@@ -82,6 +92,16 @@ class RunConfig:
             "runtime.checkpoint_every": (
                 self.runtime.checkpoint_every,
                 self.runtime.checkpoint_every >= 1,
+                "1 or more",
+            ),
+            "runtime.checkpoints_kept": (
+                self.runtime.checkpoints_kept,
+                self.runtime.checkpoints_kept >= 1,
+                "1 or more",
+            ),
+            "runtime.log_every": (
+                self.runtime.log_every,
+                self.runtime.log_every >= 1,
                 "1 or more",
             ),
         }

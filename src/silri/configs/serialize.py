@@ -19,12 +19,14 @@ def to_json(config: RunConfig) -> dict[str, Any]:
     return dataclasses.asdict(config)
 
 
-def from_json(data: dict[str, Any]) -> RunConfig:
+def from_json(data: Any) -> RunConfig:
     """Rebuild a run's configuration.
 
     Raises:
         ConfigError: a field is missing, unknown or of the wrong kind; the message has its path.
     """
+    if not isinstance(data, dict):
+        raise ConfigError(f"a configuration is an object, got {data!r}")
     agent_type = load_agent(data.get("agent_name", "silri")).config_type
     return typing.cast(RunConfig, _build(RunConfig, data, "", {"agent": agent_type}))
 
@@ -32,9 +34,11 @@ def from_json(data: dict[str, Any]) -> RunConfig:
 def load_config(path: Path) -> RunConfig:
     """The configuration inside a ``config.json``."""
     try:
-        data = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # not JSON, or no text at all
         raise ConfigError(f"{path} is not JSON ({error}); restore it from a copy") from error
+    if not isinstance(data, dict) or "run" not in data:
+        raise ConfigError(f"{path} has no 'run', the configuration; restore it from a copy")
     return from_json(data["run"])
 
 
@@ -62,7 +66,7 @@ def _build(kind: Any, value: Any, path: str, overrides: dict[str, Any] | None = 
     """``value`` as ``kind``: dataclasses, tuples, optionals and scalars."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         if not isinstance(value, dict):
-            raise ConfigError(f"{path or 'config'} takes an object, got {value!r}")
+            raise ConfigError(f"{path.rstrip('.') or 'config'} takes an object, got {value!r}")
         hints = typing.get_type_hints(kind) | (overrides or {})
         names = {field.name for field in dataclasses.fields(kind)}
         if set(value) - names:
@@ -82,6 +86,8 @@ def _build(kind: Any, value: Any, path: str, overrides: dict[str, Any] | None = 
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{name} takes a list, got {value!r}")
+        if arguments[-1] is not ... and len(value) != len(arguments):
+            raise ConfigError(f"{name} takes {len(arguments)} values, got {value!r}")
         return tuple(_build(arguments[0], item, path) for item in value)
     if origin is typing.Literal:
         if value not in arguments:
