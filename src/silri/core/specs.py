@@ -30,19 +30,27 @@ class ArraySpec:
     shape: tuple[int, ...]
     dtype: str = "float32"
 
-    def validate(self, name: str, value: Any) -> np.ndarray:
-        """``value`` as an array of this spec's dtype.
+    def conform(self, name: str, value: Any) -> np.ndarray:
+        """``value`` in an array of its own with this spec's dtype; NaN and infinity pass.
 
         Raises:
             SpecError: on a wrong shape, or an image that is not uint8.
-            NonFiniteError: on NaN or infinity.
         """
         array = np.asarray(value)
         if array.shape != self.shape:
             raise SpecError(f"'{name}' has shape {array.shape}; the spec says {self.shape}")
         if self.dtype == "uint8" and array.dtype != np.uint8:
             raise SpecError(f"'{name}' has dtype {array.dtype}; an image must be uint8 (0-255)")
-        array = np.asarray(array, dtype=self.dtype)
+        return np.array(array, dtype=self.dtype)
+
+    def validate(self, name: str, value: Any) -> np.ndarray:
+        """As :meth:`conform`, and finite.
+
+        Raises:
+            SpecError: on a wrong shape, or an image that is not uint8.
+            NonFiniteError: on NaN or infinity.
+        """
+        array = self.conform(name, value)
         if self.dtype != "uint8" and not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.ravel()))
             raise NonFiniteError(
@@ -117,6 +125,18 @@ class EnvSpec:
     max_episode_steps: int
     control_hz: float = 10.0
 
+    def conform_observation(self, observation: Mapping[str, Any]) -> Observation:
+        """A copy (environments may reuse their arrays) with the spec's dtypes; NaN passes.
+
+        Raises:
+            SpecError: on missing or surplus keys, a wrong shape or dtype; names the key.
+        """
+        self._check_keys(observation)
+        return {
+            key: spec.conform(f"observation.{key}", observation[key])
+            for key, spec in self.observation.items()
+        }
+
     def validate_observation(self, observation: Mapping[str, Any]) -> Observation:
         """A checked copy with the spec's dtypes; errors name the key.
 
@@ -124,12 +144,15 @@ class EnvSpec:
             SpecError: on missing or surplus keys, a wrong shape or dtype.
             NonFiniteError: on NaN or infinity.
         """
+        self._check_keys(observation)
+        return {
+            key: spec.validate(f"observation.{key}", observation[key])
+            for key, spec in self.observation.items()
+        }
+
+    def _check_keys(self, observation: Mapping[str, Any]) -> None:
         if set(observation) != set(self.observation):
             raise SpecError(
                 f"observation of {self.name} has keys {sorted(observation)}; "
                 f"the spec says {sorted(self.observation)}"
             )
-        return {
-            key: spec.validate(f"observation.{key}", observation[key])
-            for key, spec in self.observation.items()
-        }

@@ -79,6 +79,7 @@ def rollout(
             if decision is None or decision.phase is Phase.RESETTING:
                 return Outcome("stopped" if decision is None else "abandoned")
             following, reward, terminated, truncated, info = env.step(decision.executed)
+            following = env.env_spec.conform_observation(following)
             transition = Transition(
                 observation=observation,
                 action=decision.executed,
@@ -96,7 +97,7 @@ def rollout(
                 policy_version=policy.version,
             )
             builder.add(transition, diagnostics)
-            observation = env.env_spec.validate_observation(following)
+            observation = following  # finite, or the builder would have refused it
             on_step(transition, diagnostics)
             if terminated or truncated:
                 return Outcome("finished", success=bool(info["success"]))
