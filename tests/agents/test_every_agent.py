@@ -1,0 +1,104 @@
+"""What holds for every algorithm and preset."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+
+from silri.agents.registry import AGENTS, load_agent
+from silri.core.errors import ConfigError, UnknownNameError
+from silri.core.transition import fake_batch
+from silri.nn.mlp import Trunk
+
+PRESETS = [(name, preset) for name in AGENTS.names() for preset in load_agent(name).presets]
+
+
+def make(spec, name, preset="default"):
+    entry = load_agent(name)
+    config = replace(entry.preset(preset).config, trunk=Trunk(hidden=(16, 16)), batch_size=16)
+    return entry.agent.create(config, spec, None, 0)
+
+
+def finite(tree):
+    return all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
+
+
+@pytest.mark.parametrize(("name", "preset"), PRESETS)
+def test_one_update_moves_something_and_stays_finite(spec, name, preset):
+    agent = make(spec, name, preset)
+    after, info = agent.update(fake_batch(spec, (agent.config.utd, 16)))
+    assert int(after.iterations) == 1
+    assert finite(after)
+    assert finite(info)
+    moved = [
+        bool((a != b).any())
+        for a, b in zip(jax.tree.leaves(agent), jax.tree.leaves(after), strict=True)
+    ]
+    assert sum(moved) > 5
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_one_arm_two_or_none_is_a_matter_of_the_spec(any_spec, name):
+    agent = make(any_spec, name)
+    agent, _ = agent.update(fake_batch(any_spec, (agent.config.utd, 16)))
+    observation = {key: np.zeros(v.shape, np.float32) for key, v in any_spec.observation.items()}
+    action, _ = agent.act(observation, episode=0, step=0, explore=True)
+    np.testing.assert_array_equal(action, any_spec.action.snap(action))
+    stacked = {key: np.stack([value] * 3) for key, value in observation.items()}
+    assert agent.act_deterministic(stacked).shape == (3, any_spec.action.size)
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_the_same_seed_gives_the_same_agent_and_nothing_is_compiled_twice(spec, name):
+    left, right = make(spec, name), make(spec, name)
+    update = type(left).update
+    for step in range(3):
+        batch = fake_batch(spec, (left.config.utd, 16), step)
+        left, _ = left.update(batch)
+        if step == 0:
+            compiled = update._cache_size()
+        right, _ = right.update(batch)
+    assert update._cache_size() == compiled
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["bc", "hg_dagger"])
+def test_cloning_reaches_every_parameter_and_ignores_the_robot(spec, name):
+    agent = make(spec, name)
+    after, _ = agent.update(fake_batch(spec, (agent.config.utd, 16), interventions=1.0))
+    for network in ("actor", "gripper"):
+        before_leaves = jax.tree.leaves(getattr(agent, network).params)
+        after_leaves = jax.tree.leaves(getattr(after, network).params)
+        for a, b in zip(before_leaves, after_leaves, strict=True):
+            assert (a != b).any()
+    still, info = after.update(fake_batch(spec, (agent.config.utd, 16), interventions=0.0))
+    for a, b in zip(jax.tree.leaves(after.actor), jax.tree.leaves(still.actor), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert finite(info)
+
+
+def test_bc_learns_before_the_first_episode_and_hg_dagger_goes_on(spec):
+    assert not load_agent("bc").agent.learns_online
+    assert load_agent("hg_dagger").agent.learns_online
+    agent = make(spec, "bc")
+    batch = fake_batch(spec, (60, 16), interventions=1.0)
+    one = jax.tree.map(lambda x: np.stack([x[0]] * 60), batch)
+    after, info = agent.pretrain(one)
+    _, first = agent.update(jax.tree.map(lambda x: x[:1], one))
+    assert info["actor/nll"] < first["actor/nll"]
+    assert int(after.iterations) == 0
+
+
+def test_unknown_names_and_wrong_values_are_named():
+    with pytest.raises(UnknownNameError, match=r"'silry'.*Did you mean 'silri'"):
+        load_agent("silry")
+    with pytest.raises(UnknownNameError, match=r"preset of agent silri 'relased'.*'released'"):
+        load_agent("silri").preset("relased")
+    with pytest.raises(ConfigError, match=r"agent\.utd takes at least 1, got 0"):
+        replace(load_agent("silri").preset("default").config, utd=0)
+    with pytest.raises(ConfigError, match=r"agent\.tau takes a number in \(0, 1\], got 2"):
+        replace(load_agent("hil_serl").preset("default").config, tau=2.0)

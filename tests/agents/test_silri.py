@@ -1,0 +1,258 @@
+"""The acceptance tests of SiLRI: signs, limits, gradients and masks of its losses."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from silri.agents.silri import DEFAULT, PRESETS, SiLRIAgent
+from silri.core.transition import Batch, fake_batch
+from silri.nn.distributions import normal_log_prob
+from silri.nn.mlp import Trunk
+
+CONFIG = replace(DEFAULT, trunk=Trunk(hidden=(16, 16)), batch_size=16)
+
+
+def make(spec, **fields):
+    return SiLRIAgent.create(replace(CONFIG, **fields), spec, None, 0)
+
+
+def rows(spec, interventions=0.5, seed=0):
+    """A batch (B,) and its features."""
+    batch = fake_batch(spec, (16,), seed, interventions)
+    return batch
+
+
+@jax.jit
+def multiplier_step(agent, features, batch):
+    multiplier, _ = agent.multiplier.apply_loss(
+        lambda params: agent.multiplier_loss(params, features, batch)
+    )
+    return agent.replace(multiplier=multiplier)
+
+
+def differs(left, right):
+    return any(
+        bool((a != b).any())
+        for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
+    )
+
+
+@pytest.mark.parametrize(("slack", "rises"), [(0.0, True), (50.0, False)])
+def test_lambda_rises_above_the_bound_and_falls_below_it_to_zero_at_most(spec, slack, rises):
+    agent = make(spec, slack=slack, kappa=0.0, multiplier_lr=1e-2)
+    features = agent.normalizer.features(rows(spec).observation)
+    means = [float(agent.multiplier_values(features).mean())]
+    for _ in range(30):
+        agent = multiplier_step(agent, features, rows(spec))
+    means.append(float(agent.multiplier_values(features).mean()))
+    assert bool(means[-1] > means[0]) == rises
+    assert (agent.multiplier_values(features) >= 0).all()
+
+
+def test_lambda_is_the_same_everywhere_at_first_and_state_wise_later(spec):
+    agent = make(spec, initial_multiplier=0.6931472, multiplier_lr=1e-2, slack=0.3)
+    features = agent.normalizer.features(rows(spec).observation)
+    np.testing.assert_allclose(agent.multiplier_values(features), 0.6931472, rtol=1e-6)
+    for step in range(20):
+        agent, _ = agent.update(fake_batch(spec, (2, 16), step))
+    assert agent.multiplier_values(features).std() > 1e-3
+    scalar = agent.replace(config=replace(agent.config, multiplier="scalar"))
+    np.testing.assert_allclose(np.ptp(scalar.multiplier_values(features)), 0.0, atol=1e-6)
+
+
+def test_the_actor_loss_is_the_distance_at_infinity_and_minus_q_at_zero(spec):
+    batch = rows(spec)
+    agents = {mode: make(spec, multiplier=mode) for mode in ("infinite", "zero", "const")}
+    features = agents["zero"].normalizer.features(batch.observation)
+    loss = {}
+    for mode, agent in agents.items():
+        loss[mode], _ = agent.actor_loss(agent.actor.params, features, batch)
+    agent = agents["zero"]
+    actions = agent.actor(features)
+    distance = agent.distance(actions, agent.human(features)[0]).mean()
+    q = agent.critic(features, actions).min(axis=0).mean()
+    assert loss["infinite"] == pytest.approx(float(distance), rel=1e-5)
+    assert loss["zero"] == pytest.approx(-float(q), rel=1e-5)
+    weight = agents["const"].config.initial_multiplier
+    expected = (-float(q) + weight * float(distance)) / (1 + weight)
+    assert loss["const"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_gradient_map(spec):
+    """Who receives a gradient from which loss; everybody else receives exactly none."""
+    agent = make(spec)
+    batch = rows(spec)
+    features = agent.normalizer.features(batch.observation)
+    following = agent.normalizer.features(batch.next_observation)
+    networks = ("critic", "actor", "expert", "multiplier", "gripper")
+
+    def losses(parameters):
+        changed = agent.replace(
+            **{name: getattr(agent, name).replace(params=parameters[name]) for name in networks}
+        )
+        key = jax.random.key(0)
+        return {
+            "critic": changed.critic_loss(parameters["critic"], features, following, batch, key)[0],
+            "actor": changed.actor_loss(parameters["actor"], features, batch)[0],
+            "expert": changed.expert_loss(parameters["expert"], features, batch)[0],
+            "multiplier": changed.multiplier_loss(parameters["multiplier"], features, batch)[0],
+        }
+
+    parameters = {name: getattr(agent, name).params for name in networks}
+    jacobian = jax.jit(jax.jacrev(losses))(parameters)
+    for loss, by_network in jacobian.items():
+        for network, gradients in by_network.items():
+            reached = any(bool((leaf != 0).any()) for leaf in jax.tree.leaves(gradients))
+            assert reached == (loss == network), f"{loss} loss, {network} parameters"
+
+
+def test_a_batch_without_a_person_moves_neither_the_expert_nor_the_gripper(spec):
+    agent = make(spec)
+    agent, _ = agent.update(fake_batch(spec, (2, 16), interventions=1.0))  # moments to move by
+    after, info = agent.update(fake_batch(spec, (2, 16), 1, interventions=0.0))
+    assert not differs(agent.expert, after.expert)
+    assert not differs(agent.gripper, after.gripper)
+    assert differs(agent.actor.params, after.actor.params)
+    assert all(np.isfinite(value) for value in info.values())
+
+
+def test_a_critic_update_moves_the_critic_and_the_targets_only(spec):
+    agent = make(spec)
+    batch = rows(spec)
+    features = agent.normalizer.features(batch.observation)
+    after, _ = agent.update_critic(features, features, batch, jax.random.key(0))
+    assert differs(agent.critic.params, after.critic.params)
+    assert differs(agent.target_critic, after.target_critic)
+    for name in ("actor", "expert", "multiplier", "gripper", "average_actor"):
+        assert not differs(getattr(agent, name), getattr(after, name)), name
+
+
+def test_termination_stops_the_bootstrap_and_a_time_out_does_not(spec):
+    agent = make(spec, target_action="mean")
+    batch = rows(spec)._replace(reward=np.full(16, 0.25, np.float32))
+    features = agent.normalizer.features(batch.observation)
+
+    def target(mask):
+        masked = batch._replace(mask=np.full(16, mask, np.float32))
+        loss = agent.critic_loss(agent.critic.params, features, features, masked, jax.random.key(0))
+        return loss[1]["critic/target"]
+
+    assert target(0.0) == pytest.approx(0.25)
+    following = agent.critic(features, agent.actor(features)).min(axis=0).mean()
+    assert target(1.0) == pytest.approx(0.25 + agent.config.discount * float(following), rel=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["mean", "clipped_noise", "sample"])
+def test_target_actions_stay_inside_the_box(spec, mode):
+    agent = make(spec, target_action=mode, explore_std=5.0, target_noise=5.0)
+    features = 50.0 * agent.normalizer.features(rows(spec).observation)
+    actions = agent.target_actions(features, jax.random.key(0))
+    assert (jnp.abs(actions) <= 1.0).all()
+
+
+def test_released_calls_a_variance_what_paper_calls_a_deviation(spec):
+    released, paper = (
+        SiLRIAgent.create(
+            replace(PRESETS[name].config, trunk=Trunk(hidden=(16, 16))), spec, None, 0
+        )
+        for name in ("released", "paper")
+    )
+    features = released.normalizer.features(rows(spec).observation)
+    _, scale = released.expert(features)
+    _, std = released.human(features)
+    np.testing.assert_allclose(std**2, scale, rtol=1e-5)
+    np.testing.assert_allclose(released.allowed(std), scale.sum(-1) + 0.2, rtol=1e-5)
+    _, scale = paper.expert(features)
+    np.testing.assert_array_equal(paper.human(features)[1], scale)
+    np.testing.assert_allclose(paper.allowed(scale), 6 * scale.mean(-1) + 0.1, rtol=1e-5)
+    actions, mean = jnp.asarray([[0.3, 0.4, 0.0]]), jnp.zeros((1, 3))
+    assert released.distance(actions, mean)[0] == pytest.approx(0.5)
+    assert paper.distance(actions, mean)[0] == pytest.approx(0.25)
+    assert normal_log_prob(actions, mean, jnp.full((1, 3), 0.05**0.5))[0] == pytest.approx(
+        -0.5 * 0.25 / 0.05 - 1.5 * np.log(2 * np.pi * 0.05), rel=1e-5
+    )
+
+
+def _two_regions(spec, seed, count=256):
+    """Left the person always does 0.5; right, 0.5 give or take 0.6."""
+    rng = np.random.default_rng(seed)
+    batch = fake_batch(spec, (count,), seed, interventions=1.0)
+    noisy = rng.random(count) < 0.5
+    side = np.where(noisy, 1.0, -1.0).astype(np.float32)
+    observation = {key: np.zeros_like(value) for key, value in batch.observation.items()}
+    observation["state"][:, 0] = side
+    action = np.full((count, 4), 0.5, np.float32)
+    action[:, :3] += np.where(noisy[:, None], rng.normal(0, 0.6, (count, 3)), 0.02).astype(
+        np.float32
+    )
+    return batch._replace(observation=observation, action=action, human_action=action)
+
+
+def _tile(batch: Batch, updates: int) -> Batch:
+    return jax.tree.map(lambda x: np.stack([x] * updates), batch)
+
+
+def test_the_expert_learns_where_the_person_is_sure_and_lambda_ends_larger_there(spec):
+    agent = make(spec, multiplier_lr=1e-2, learning_rate=3e-3, slack=0.05)
+    for seed in range(6):
+        agent, _ = agent.update_guidance(_tile(_two_regions(spec, seed), 50))
+    left, right = (
+        {key: np.zeros((1, *v.shape), np.float32) for key, v in spec.observation.items()}
+        for _ in "ab"
+    )
+    left["state"][:, 0], right["state"][:, 0] = -1.0, 1.0
+    sure, unsure = (agent.normalizer.features(side) for side in (left, right))
+    mean, std = agent.human(sure)
+    np.testing.assert_allclose(mean, 0.52, atol=0.08)
+    assert std.max() < 0.15
+    assert agent.human(unsure)[1].mean() == pytest.approx(0.6, abs=0.15)
+    batch = _two_regions(spec, 9)
+    features = agent.normalizer.features(batch.observation)
+    for _ in range(40):
+        agent = multiplier_step(agent, features, batch)
+    assert agent.multiplier_values(sure)[0] > 2 * agent.multiplier_values(unsure)[0]
+
+
+def test_bursts_are_owed_per_fifty_new_steps(spec):
+    burst = make(spec, expert_schedule="burst")
+    assert [burst.guidance_updates_owed(*pair) for pair in ((0, 49), (49, 51), (51, 170))] == [
+        0,
+        50,
+        100,
+    ]
+    assert make(spec).guidance_updates_owed(0, 1000) == 0
+    after, _ = burst.update(fake_batch(spec, (2, 16), interventions=1.0))
+    assert not differs(burst.expert, after.expert)
+
+
+def test_pretraining_clones_and_sets_every_copy_of_the_actor(spec):
+    agent = make(spec)
+    batch = fake_batch(spec, (20, 16), interventions=1.0)
+    after, info = agent.pretrain(batch)
+    assert differs(agent.actor.params, after.actor.params)
+    assert not differs(after.actor.params, after.target_actor)
+    assert not differs(after.actor.params, after.average_actor)
+    assert not differs(agent.critic, after.critic)
+    assert not differs(agent.multiplier, after.multiplier)
+    assert int(after.iterations) == 0
+    assert info["gripper/accuracy"] <= 1.0
+
+
+def test_diagnostics_say_why(spec):
+    agent = make(spec)
+    observation = {key: np.zeros(v.shape, np.float32) for key, v in spec.observation.items()}
+    action, diagnostics = agent.act(observation, episode=3, step=1, explore=True)
+    again, _ = agent.act(observation, episode=3, step=1, explore=True)
+    other, _ = agent.act(observation, episode=3, step=2, explore=True)
+    np.testing.assert_array_equal(action, again)
+    assert (action[:3] != other[:3]).any()
+    assert sorted(diagnostics) == SiLRIAgent.diagnostic_names(agent.config, spec)
+    assert {"lambda", "bound", "distance", "q_policy", "q_human", "human_mean.0"} <= set(
+        diagnostics
+    )
+    assert diagnostics["lambda"] == pytest.approx(2.0)
