@@ -77,10 +77,12 @@ def table(out: Path) -> str:
             def cell(name: str, spec: str, done: list[dict] = done) -> str:
                 return median_and_range([s[name] for s in done]).format(spec)
 
-            budget = None if agent == "bc" else float(BUDGET[task])
-            to_90 = median_and_range([s["steps_to_90"] for s in done], budget).format(",.0f")
+            to_90 = "-"  # BC takes no environment step
+            if agent != "bc":
+                steps = [s["steps_to_90"] for s in done]
+                to_90 = median_and_range(steps, float(BUDGET[task])).format(",.0f")
             rows.append(
-                f"| {task} | {agent} | {len(done)} | {'-' if agent == 'bc' else to_90} "
+                f"| {task} | {agent} | {len(done)} | {to_90} "
                 f"| {cell('final_success', '.2f')} | {cell('intervention_rate', '.2f')} "
                 f"| {cell('human_seconds', '.0f')} | {cell('demo_seconds', '.0f')} |"
             )

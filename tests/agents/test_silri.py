@@ -22,9 +22,7 @@ def make(spec, **fields):
 
 
 def rows(spec, interventions=0.5, seed=0):
-    """A batch (B,) and its features."""
-    batch = fake_batch(spec, (16,), seed, interventions)
-    return batch
+    return fake_batch(spec, (16,), seed, interventions)
 
 
 @jax.jit
