@@ -35,7 +35,7 @@ class ReachArm(gymnasium.Env):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict, dict]:
         """A new target; the arm starts stretched out."""
-        super().reset(seed=seed)
+        super().reset(seed=seed, options=options)
         angle, radius = self.np_random.uniform(-2.5, 2.5), self.np_random.uniform(0.3, 0.8)
         self.target = radius * np.array([np.cos(angle), np.sin(angle)])
         self.joints = np.array([0.0, 0.3])
