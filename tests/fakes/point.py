@@ -31,7 +31,7 @@ class PointMass:
     """
 
     def __init__(self, name: str = "one-arm", config: EnvConfig | None = None) -> None:
-        config = EnvConfig() if config is None else config
+        config = EnvConfig(name=f"fake/{name}") if config is None else config
         self.arms, self.has_gripper = LAYOUTS[name]
         self.config = config
         per_arm = 4 if self.has_gripper else 3

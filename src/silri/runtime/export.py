@@ -52,6 +52,7 @@ def load_policy(folder: Path) -> tuple[Agent, RunConfig, EnvSpec]:
 
     Raises:
         DataError: a file is missing or damaged, or its arrays do not fit the described agent.
+        ConfigError: the described configuration is not one of this version; names the field.
     """
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
@@ -61,25 +62,28 @@ def load_policy(folder: Path) -> tuple[Agent, RunConfig, EnvSpec]:
             f"{folder} holds no exported policy ({error.filename} is missing); a run exports one "
             "at its first evaluation"
         ) from error
-    except (json.JSONDecodeError, safetensors.SafetensorError) as error:
+    except (ValueError, safetensors.SafetensorError) as error:  # no JSON, or not even text
         raise DataError(f"{folder} is damaged ({error}); export the run again") from error
-    if description.get("format") != FORMAT:
-        raise DataError(
-            f"{folder / DESCRIPTION} has format {description.get('format')}; "
-            f"this version reads {FORMAT}"
-        )
-    config, spec = from_json(description["run"]), _spec(description["spec"])
+    version = description.get("format") if isinstance(description, dict) else None
+    if version != FORMAT:
+        raise DataError(f"{folder / DESCRIPTION} has format {version}; this version reads {FORMAT}")
+    if "run" not in description:
+        raise DataError(f"{folder / DESCRIPTION} has no 'run'; export the run again")
+    config, spec = from_json(description["run"]), _spec(description.get("spec"), folder)
     agent = load_agent(config.agent_name).agent.create(config.agent, spec, None, config.seed)
     wanted = _leaves(agent)
     if set(wanted) != set(arrays):
         odd = sorted(set(wanted) ^ set(arrays))[:5]
         raise DataError(f"{folder / WEIGHTS} does not fit agent {config.agent_name}: {odd}")
     for name, leaf in wanted.items():
-        if leaf.shape != arrays[name].shape:
+        stored = arrays[name]
+        if (stored.shape, stored.dtype) != (leaf.shape, leaf.dtype):
             raise DataError(
-                f"{name} in {folder / WEIGHTS} has shape {arrays[name].shape}; "
-                f"the described agent has {leaf.shape}"
+                f"{name} in {folder / WEIGHTS} has shape {stored.shape} of {stored.dtype}; "
+                f"the described agent has {leaf.shape} of {leaf.dtype}"
             )
+        if not np.isfinite(stored).all():
+            raise DataError(f"{name} in {folder / WEIGHTS} is not finite: training diverged")
     paths, structure = jax.tree_util.tree_flatten_with_path(agent)
     filled = [jnp.asarray(arrays.get(jax.tree_util.keystr(path), leaf)) for path, leaf in paths]
     return jax.tree_util.tree_unflatten(structure, filled), config, spec
@@ -91,14 +95,18 @@ def _leaves(agent: Agent) -> dict[str, Any]:
     return {name: leaf for name, leaf in named.items() if ".opt_state" not in name}
 
 
-def _spec(data: dict[str, Any]) -> EnvSpec:
-    size, gripper, values = data["action"]
-    return EnvSpec(
-        name=data["name"],
-        observation={
-            k: ArraySpec(tuple(shape), dtype) for k, (shape, dtype) in data["observation"].items()
-        },
-        action=ActionSpec(size, tuple(gripper), tuple(values)),
-        max_episode_steps=data["max_episode_steps"],
-        control_hz=data["control_hz"],
-    )
+def _spec(data: Any, folder: Path) -> EnvSpec:
+    try:
+        size, gripper, values = data["action"]
+        return EnvSpec(
+            name=data["name"],
+            observation={
+                key: ArraySpec(tuple(shape), dtype)
+                for key, (shape, dtype) in data["observation"].items()
+            },
+            action=ActionSpec(size, tuple(gripper), tuple(values)),
+            max_episode_steps=data["max_episode_steps"],
+            control_hz=data["control_hz"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the spec in {folder / DESCRIPTION} is damaged ({error!r})") from error
