@@ -8,6 +8,8 @@ from typing import Any
 
 from silri.core.errors import UsageError
 
+_WHERE = {"resume": "the run folder to go on with", "preset": "'silri list agents' shows them"}
+
 
 @dataclass
 class Names:
@@ -39,7 +41,8 @@ def take_names(arguments: Iterable[str], names: tuple[str, ...]) -> Names:
         if not equals:
             value = next(pending, "")
         if not value or value.startswith("--"):
-            raise UsageError(f"--{name} needs a value; 'silri list {name}s' shows them")
+            where = _WHERE.get(name, f"'silri list {name}s' shows them")
+            raise UsageError(f"--{name} needs a value: {where}")
         if name in found:
             raise UsageError(f"--{name} is given twice: {found[name]} and {value}")
         found[name] = value

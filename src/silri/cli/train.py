@@ -24,6 +24,7 @@ from silri.intervention.operators import OperatorConfig
 from silri.runtime.compilation import enable_compilation_cache
 from silri.runtime.folder import RunFolder
 from silri.runtime.local import Interrupted, LocalRun
+from silri.runtime.prepare import make_operator
 
 NAMES = ("agent", "preset", "env", "operator")
 DESCRIPTION = """Train an agent with an operator in the loop.
@@ -58,6 +59,7 @@ def main(arguments: list[str]) -> int:
             default=Arguments(config=preset_config(names)),
         )
         config = chosen.config
+        _check(config)
         folder = RunFolder.create(chosen.out or _default_folder(config), config)
     return run(folder, config)
 
@@ -88,6 +90,16 @@ def run(folder: RunFolder, config: RunConfig) -> int:
     plot_learning_curves([read_run(folder.path)], folder.curve)
     console.finished(summary, folder.curve)
     return DONE
+
+
+def _check(config: RunConfig) -> None:
+    """What can be known to be wrong before there is a folder, which would be in the way then."""
+    env = config.env.create()
+    demonstrates = config.data.dataset is None and config.data.demos > 0
+    make_operator(config, env, demonstrating=demonstrates)
+    env.close()
+    if config.data.dataset is not None and not Path(config.data.dataset).is_dir():
+        raise ConfigError(f"data.dataset: there is no folder {config.data.dataset}")
 
 
 def preset_config(names: Names) -> RunConfig:

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import sys
+import types
+
+import pytest
+
+import silri as package
+from silri.agents.registry import AGENTS, load_agent
+from silri.cli import main as command
+from silri.core import errors
+
+
+@pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
+def test_help_names_every_verb(silri, arguments):
+    assert silri(*arguments) == 0
+    for verb in command.VERBS:
+        assert f"\n  {verb} " in silri.out
+
+
+def test_version(silri):
+    assert silri("--version") == 0
+    assert silri.out.strip() == package.__version__
+
+
+@pytest.mark.parametrize("verb", list(command.VERBS))
+@pytest.mark.parametrize("flag", ["-h", "--help"])
+def test_every_verb_has_help(silri, verb, flag):
+    assert silri(verb, flag) == 0
+    assert f"silri {verb}" in silri.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags"),
+    [
+        (["train"], ["--agent.kappa", "--env.reset-range", "--steps", "--out", "--resume"]),
+        (["train", "--agent", "hil_serl"], ["--agent.state-ensemble", "--agent.bc-weight"]),
+        (["eval"], ["--episodes", "--sampled", "--json"]),
+        (["record"], ["--operator.jitter", "--out"]),
+    ],
+)
+def test_help_shows_the_flags_of_what_is_named(silri, arguments, flags):
+    assert silri(*arguments, "--help") == 0
+    for flag in flags:
+        assert flag in silri.out
+
+
+def test_an_unknown_verb_names_the_nearest(silri):
+    assert silri("trian") == command.USAGE == 2
+    assert "unknown verb 'trian'. Did you mean 'train'? Known: train, eval" in silri.err
+    assert silri.out == ""
+
+
+def verb_that_raises(monkeypatch, error):
+    def main(arguments):
+        raise error
+
+    module = types.ModuleType("silri.cli.plot")
+    module.main = main
+    monkeypatch.setitem(sys.modules, "silri.cli.plot", module)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("u"), 2),
+        (errors.ConfigError("c"), 2),
+        (errors.UnknownNameError("n"), 2),
+        (errors.MissingExtraError("cluster", "silri learner"), 2),
+        (errors.RunFolderError("r"), 2),
+        (errors.DataError("d"), 1),
+        (errors.CheckpointError("k"), 1),
+        (errors.EnvironmentFault("e"), 1),
+        (errors.SpecError("s"), 1),
+        (KeyboardInterrupt(), 130),
+    ],
+)
+def test_exit_codes(silri, monkeypatch, error, code):
+    verb_that_raises(monkeypatch, error)
+    assert silri("plot") == code
+    assert silri.err == ("" if code == 130 else f"silri plot: {error}\n")  # no traceback
+
+
+def test_a_bug_is_not_dressed_up(silri, monkeypatch):
+    verb_that_raises(monkeypatch, ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        silri("plot")
+
+
+# -- list ------------------------------------------------------------------------------------------
+
+
+def test_list_agents_with_their_presets(silri):
+    assert silri("list", "agents") == 0
+    names = {line.split("  ")[0].strip() for line in silri.out.splitlines() if line[0] != " "}
+    assert names == set(AGENTS.names())
+    for preset in load_agent("silri").presets:
+        assert f"--preset {preset} " in silri.out
+
+
+def test_list_envs_and_operators(silri):
+    assert silri("list", "envs") == 0
+    assert silri.out.count("metaworld/") == 50
+    assert silri("list", "operators") == 0
+    assert "heterogeneous" in silri.out
+    assert "\nnone" in silri.out
+
+
+@pytest.mark.parametrize("arguments", [[], ["agents", "envs"]])
+def test_list_wants_one_table(silri, arguments):
+    assert silri("list", *arguments) == 2
+    assert "agents|envs|operators" in silri.err
+
+
+def test_list_names_the_nearest_table(silri):
+    assert silri("list", "agent") == 2
+    assert "Did you mean 'agents'" in silri.err
