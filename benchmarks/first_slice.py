@@ -20,7 +20,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from silri.envs.registry import EXPERT_CEILINGS
 from silri.evaluation.statistics import median_and_range
 
 TASKS = {
@@ -86,8 +85,6 @@ def table(out: Path) -> str:
                 f"| {cell('final_success', '.2f')} | {cell('intervention_rate', '.2f')} "
                 f"| {cell('human_seconds', '.0f')} | {cell('demo_seconds', '.0f')} |"
             )
-    ceiling = EXPERT_CEILINGS["drawer-open-v3"]
-    rows.append(f"\nThe scripted expert itself: {ceiling:.2f} on drawer-open (whole range).")
     return "\n".join(rows)
 
 
