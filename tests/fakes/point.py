@@ -117,6 +117,8 @@ class FaultyPointMass(PointMass):
     def reset(self, *, seed=None, options=None):
         observation, info = super().reset(seed=seed, options=options)
         self._broken = seed in self._seeds
+        if self._broken and self._fault == "reset-raises":
+            raise EnvironmentFault("the simulator does not wake up")
         if self._broken and self._fault == "nan-reset":
             observation["state"][0] = np.nan
         return observation, info

@@ -351,9 +351,10 @@ def test_faults_between_good_episodes_do_not_add_up(tmp_path):
     assert run.state.quarantined > FAULTS_IN_A_ROW
 
 
-def test_an_environment_that_cannot_even_be_reset_stops_at_once(tmp_path):
-    with pytest.raises(EnvironmentFault, match=r"episode 2: NonFiniteError: 'observation\.state'"):
-        train(tiny_run(env="fake/one-arm!nan-reset@2+"), tmp_path / "run")
+@pytest.mark.parametrize("fault", ["nan-reset", "reset-raises"])
+def test_an_environment_that_cannot_even_be_reset_stops_at_once(tmp_path, fault):
+    with pytest.raises(EnvironmentFault, match=r"episode 2: .*Finished episodes are safe"):
+        train(tiny_run(env=f"fake/one-arm!{fault}@2+"), tmp_path / "run")
     assert len(read_dataset(tmp_path / "run/episodes")) == 2
 
 

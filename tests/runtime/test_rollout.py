@@ -259,6 +259,7 @@ def test_a_bad_action_is_never_executed(policy, operator, message):
         ("raises", 2, "EnvironmentFault: the simulator lost its mind"),
         ("endless", 8, "no end after 8 steps"),
         ("nan-reset", 0, "'observation.state' is not finite"),
+        ("reset-raises", 0, "the simulator does not wake up"),
     ],
 )
 def test_a_broken_environment_is_an_outcome(fault, kept, message):

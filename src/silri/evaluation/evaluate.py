@@ -87,9 +87,9 @@ def sampling_actor(agent: Agent) -> Actor:
 
 def _episode(env: Env, actor: Actor, index: int) -> tuple[bool, int, float, bool]:
     """(success, length, return, fault) of one layout."""
-    observation, _ = env.reset(seed=derive_seed(0, Stream.EVALUATION_LAYOUT, index))
     total, step = 0.0, 0
     try:
+        observation, _ = env.reset(seed=derive_seed(0, Stream.EVALUATION_LAYOUT, index))
         for step in range(env.env_spec.max_episode_steps):
             observation = env.env_spec.validate_observation(observation)
             action = env.env_spec.action.snap(actor(observation, index, step))

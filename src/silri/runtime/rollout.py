@@ -64,10 +64,10 @@ def rollout(
         exception: the steps before them stay in ``builder``.
     """
     privileged = env.privileged if isinstance(env, HasPrivileged) else lambda: None
-    observation, _ = env.reset(seed=builder.seed)
     operator.begin_episode(rng)
     arbiter.begin_episode()
     try:
+        observation, _ = env.reset(seed=builder.seed)
         observation = env.env_spec.validate_observation(observation)
         for step in range(env.env_spec.max_episode_steps):
             if stop():
