@@ -88,7 +88,7 @@ class Console:
             )
         elif isinstance(event, Notice):
             self._print(f"[yellow]{event.text}[/yellow]")
-        elif isinstance(event, LearnerUpdated) and event.env_step == 0:
+        elif isinstance(event, LearnerUpdated) and "pretrain" in next(iter(event.metrics), ""):
             self._print("  ".join(f"{k} {v:.3g}" for k, v in event.metrics.items()))
 
     def interrupted(self) -> None:
