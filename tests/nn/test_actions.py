@@ -3,7 +3,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from silri.core.specs import ActionSpec
@@ -26,6 +26,7 @@ def specs(draw):
     return ActionSpec(size, tuple(sorted(gripper)), values)
 
 
+@settings(max_examples=20)  # every new shape is compiled
 @given(spec=specs(), seed=st.integers(0, 999), lead=st.sampled_from([(), (3,), (2, 3)]))
 def test_join_puts_back_what_was_taken_apart(spec, seed, lead):
     rng = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm
 
@@ -69,6 +69,7 @@ def test_squashed_dimensions_add_up():
 bounds = st.tuples(st.floats(-12, 0), st.floats(0.1, 12)).map(lambda b: (b[0], b[0] + b[1]))
 
 
+@settings(max_examples=50)
 @given(x=st.floats(-1e4, 1e4), y=st.floats(-1e4, 1e4), bounds=bounds)
 def test_soft_clip_is_bounded_and_ascending(x, y, bounds):
     low, high = bounds
