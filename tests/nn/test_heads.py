@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +23,22 @@ FEATURES = jnp.asarray(np.random.default_rng(0).standard_normal((6, 5)), jnp.flo
 ACTIONS = jnp.asarray(np.random.default_rng(1).uniform(-1, 1, (6, 2)), jnp.float32)
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def init(module, *inputs):
-    return jax.jit(module.init)(jax.random.key(0), *inputs)["params"]
+    return module.init(jax.random.key(0), *inputs)["params"]
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def apply(module, params, *inputs):
+    return module.apply({"params": params}, *inputs)
+
+
+def bump_second_member(name, path, leaf):
+    """In numpy: JAX would compile one addition per shape."""
+    leaf = np.array(leaf)
+    if jax.tree_util.keystr(path, simple=True, separator="/") == name:
+        leaf[1] += 0.3
+    return leaf
 
 
 def leaves(params):
@@ -35,7 +51,7 @@ def leaves(params):
 @pytest.mark.parametrize("initial", [0.01, np.log(2.0), 2.0])
 def test_multiplier_starts_equal_in_every_state(initial):
     module = Multiplier(TRUNK, float(initial))
-    values = module.apply({"params": init(module, FEATURES)}, FEATURES)
+    values = apply(module, init(module, FEATURES), FEATURES)
     assert values.shape == (6,)
     np.testing.assert_allclose(values, initial, rtol=1e-5)
 
@@ -43,18 +59,18 @@ def test_multiplier_starts_equal_in_every_state(initial):
 def test_multiplier_is_never_negative():
     module = Multiplier(TRUNK)
     params = jax.tree.map(lambda x: x - 5.0, init(module, FEATURES))
-    assert (module.apply({"params": params}, FEATURES) >= 0).all()
+    assert (apply(module, params, FEATURES) >= 0).all()
 
 
 def test_last_hidden_layer_of_the_multiplier_has_no_activation():
     """The published network ends in a norm: with an activation, lambda could hardly fall."""
     module = Multiplier(TRUNK)
     params = jax.tree.map(lambda x: x + 0.3, init(module, FEATURES))
-    hidden = MLP(TRUNK, activate_final=False).apply({"params": params["MLP_0"]}, FEATURES)
+    hidden = apply(MLP(TRUNK, activate_final=False), params["MLP_0"], FEATURES)
     assert hidden.min() < -0.3  # lower than silu ever is
     raw = hidden @ params["Dense_0"]["kernel"] + params["Dense_0"]["bias"].reshape(1, 1)
     np.testing.assert_allclose(
-        module.apply({"params": params}, FEATURES), jax.nn.softplus(raw)[:, 0], rtol=1e-4
+        apply(module, params, FEATURES), jax.nn.softplus(raw)[:, 0], rtol=1e-4
     )
 
 
@@ -64,7 +80,7 @@ def test_gaussian_policy_keeps_its_bounds(bounds):
     params = init(module, FEATURES)
     for factor in (1.0, 300.0, -300.0):
         extreme = jax.tree.map(lambda x, factor=factor: x * factor, params)
-        mean, scale = module.apply({"params": extreme}, FEATURES)
+        mean, scale = apply(module, extreme, FEATURES)
         assert mean.shape == scale.shape == (6, 2)
         assert np.abs(mean).max() <= 1.0
         assert scale.min() >= bounds[0] * 0.999
@@ -74,12 +90,12 @@ def test_gaussian_policy_keeps_its_bounds(bounds):
 def test_raw_mean_is_not_squashed():
     module = GaussianPolicy(TRUNK, 2, squash_mean=False)
     params = jax.tree.map(lambda x: x * 100, init(module, FEATURES))
-    assert np.abs(module.apply({"params": params}, FEATURES)[0]).max() > 1.0
+    assert np.abs(apply(module, params, FEATURES)[0]).max() > 1.0
 
 
 def test_mean_policy_starts_near_zero_inside_its_range():
     module = MeanPolicy(TRUNK, 2)
-    mean = module.apply({"params": init(module, FEATURES)}, FEATURES)
+    mean = apply(module, init(module, FEATURES), FEATURES)
     assert mean.shape == (6, 2)
     assert 0 < np.abs(mean).max() < 0.5
 
@@ -89,7 +105,7 @@ def test_shapes_of_gripper_heads():
         (GripperHead(TRUNK, grippers=2, classes=3), (6, 2, 3)),
         (GraspCritic(TRUNK, commands=9), (6, 9)),
     ):
-        assert module.apply({"params": init(module, FEATURES)}, FEATURES).shape == shape
+        assert apply(module, init(module, FEATURES), FEATURES).shape == shape
 
 
 @pytest.mark.parametrize(
@@ -98,7 +114,7 @@ def test_shapes_of_gripper_heads():
 def test_members_of_the_ensemble_are_independent(encoder, own):
     module = EnsembleCritic(TRUNK, 3, encoder, state_ensemble=own)
     params = init(module, FEATURES, ACTIONS)
-    q = np.asarray(module.apply({"params": params}, FEATURES, ACTIONS))
+    q = np.asarray(apply(module, params, FEATURES, ACTIONS))
     assert q.shape == (3, 6)
     assert (q[0] != q[1]).all()
     member_leaves = shared_leaves = 0
@@ -109,14 +125,9 @@ def test_members_of_the_ensemble_are_independent(encoder, own):
         member_leaves += 1
         assert leaf.shape[0] == 3, name  # the last layer too (trap T13)
         bumped = jax.tree_util.tree_map_with_path(
-            lambda path, x, name=name: (
-                x.at[1].add(0.3)
-                if jax.tree_util.keystr(path, simple=True, separator="/") == name
-                else x
-            ),
-            params,
+            functools.partial(bump_second_member, name), params
         )
-        changed = np.asarray(module.apply({"params": bumped}, FEATURES, ACTIONS)) != q
+        changed = np.asarray(apply(module, bumped, FEATURES, ACTIONS)) != q
         assert changed[1].any(), name
         assert not changed[0].any(), name
         assert not changed[2].any(), name
@@ -126,7 +137,7 @@ def test_members_of_the_ensemble_are_independent(encoder, own):
 
 
 def test_ensemble_members_start_differently():
-    params = init(EnsembleCritic(TRUNK, 2, (7,), state_ensemble=True), FEATURES, ACTIONS)
+    params = init(EnsembleCritic(TRUNK, 3, (7,), state_ensemble=True), FEATURES, ACTIONS)
     for name, leaf in leaves(params).items():
         if name.endswith("kernel"):
             assert (np.asarray(leaf[0]) != np.asarray(leaf[1])).mean() > 0.9, name
@@ -134,7 +145,7 @@ def test_ensemble_members_start_differently():
 
 def test_a_shared_encoder_does_not_see_the_action():
     """Otherwise it would be no observation encoder."""
-    module = EnsembleCritic(TRUNK, 2, (7,))
+    module = EnsembleCritic(TRUNK, 3, (7,))
     params = init(module, FEATURES, ACTIONS)
     encoder = params["MLP_0"]["Dense_0"]["kernel"]
     assert encoder.shape == (5, 7)
