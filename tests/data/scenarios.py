@@ -33,6 +33,7 @@ def episode(number: int) -> Episode:
         terminated=number % 2 == 0,
         diagnostics=() if demo else DIAGNOSTICS,
         task="show" if demo else "reach the goal",
+        origin=f"robot-1/9f3a:{number}" if number % 2 else "",
     )
 
 

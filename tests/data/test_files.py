@@ -7,7 +7,7 @@ import pytest
 from silri.core.errors import DataError
 from silri.data import files
 from silri.data.dataset import read_dataset
-from silri.data.lerobot import DATA_PATH, file_path
+from silri.data.layout import DATA_PATH, file_path
 from silri.data.lock import FolderLock
 from silri.data.sealed import read_sealed_json, sealed_json
 from tests.data.episodes import assert_equal

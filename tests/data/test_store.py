@@ -11,8 +11,8 @@ import pytest
 
 from silri.core.errors import DataError, NonFiniteError, RunFolderError, SpecError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
-from silri.data import lerobot, recovery
-from silri.data.lerobot import DATA_PATH, ROW_PATH, file_path
+from silri.data import layout, recovery, rows
+from silri.data.layout import DATA_PATH, ROW_PATH, file_path
 from silri.data.store import EpisodeStore
 from tests.data.episodes import assert_equal, make_episode
 from tests.data.killing import ROOT
@@ -97,8 +97,8 @@ def test_layout_is_lerobots(tmp_path):
 
 
 def test_later_chunks(tmp_path, monkeypatch):
-    monkeypatch.setattr(lerobot, "FILES_PER_CHUNK", 2)
-    monkeypatch.setattr(recovery, "FILES_PER_CHUNK", 2)
+    for module in (layout, recovery, rows):
+        monkeypatch.setattr(module, "FILES_PER_CHUNK", 2)
     fill(tmp_path, 4)
     assert (tmp_path / "episodes/data/chunk-001/file-001.parquet").exists()
     with open_store(tmp_path) as store:
@@ -116,7 +116,7 @@ def test_episode_ids_count_quarantined_episodes(tmp_path):
     with open_store(tmp_path) as store:
         assert [row.episode_id for row in store.rows] == [0, 1, 3]
         assert [row.episode_index for row in store.rows] == [0, 1, 2]
-        assert store.quarantined() == [(2, 3, "NaN in the state", False)]
+        assert store.quarantined() == [(2, 3, "NaN in the state", False, "")]
         assert store.next_episode_id == 4
         assert store.messages == []
         table = pq.read_table(tmp_path / "episodes" / file_path(DATA_PATH, 2))
@@ -210,13 +210,13 @@ def test_two_writers_are_refused(tmp_path):
 def test_a_flipped_bit_anywhere_in_a_row_is_noticed_or_harmless(tmp_path):
     fill(tmp_path, 1)
     content = (tmp_path / "episodes" / file_path(ROW_PATH, 0)).read_bytes()
-    truth = repr(lerobot.decode_row(content, "row"))
+    truth = repr(rows.decode_row(content, "row"))
     noticed = 0
     for position in range(0, len(content), 11):
         damaged = bytearray(content)
         damaged[position] ^= 1 << (position % 8)
         try:
-            assert repr(lerobot.decode_row(bytes(damaged), "row")) == truth
+            assert repr(rows.decode_row(bytes(damaged), "row")) == truth
         except DataError:
             noticed += 1
     assert noticed > 100
@@ -240,3 +240,38 @@ def test_declared_diagnostics_are_in_every_file(tmp_path):
     with open_store(tmp_path) as store:
         assert store.read(0).diagnostics == {}
         assert store.read(2).diagnostics.keys() == set(DIAGNOSTICS)
+
+
+def test_origins_are_known_at_once_and_after_opening_again(tmp_path):
+    fill(tmp_path, 4)  # episodes 1 and 3 were sent by a robot
+    with open_store(tmp_path) as store:
+        assert store.origins == {"robot-1/9f3a:1", "robot-1/9f3a:3"}
+        assert [row.origin for row in store.rows] == ["", "robot-1/9f3a:1", "", "robot-1/9f3a:3"]
+        with pytest.raises(DataError, match="from robot-1/9f3a:3 is in .* already"):
+            store.commit(dataclasses.replace(episode(4), origin="robot-1/9f3a:3"))
+        store.commit(dataclasses.replace(episode(4), origin="robot-2/0:0"))
+        assert "robot-2/0:0" in store.origins
+        store.quarantine(broken_episode(5), "NaN")
+        assert "robot-1/9f3a:5" in store.origins
+        with pytest.raises(DataError, match="already"):
+            store.quarantine(dataclasses.replace(broken_episode(6), origin="robot-2/0:0"), "again")
+    everything = {"robot-1/9f3a:1", "robot-1/9f3a:3", "robot-2/0:0", "robot-1/9f3a:5"}
+    # Damage sets episode 1 aside and renumbers those after it; its origin stays taken.
+    (tmp_path / "episodes" / file_path(DATA_PATH, 1)).write_bytes(b"")
+    for _ in range(2):
+        with open_store(tmp_path) as store:
+            assert store.origins == everything
+            assert [row.origin for row in store.rows] == ["", "", "robot-1/9f3a:3", "robot-2/0:0"]
+            assert [one.origin for one in store.episodes()] == [row.origin for row in store.rows]
+            assert [entry.origin for entry in store.quarantined()] == [
+                "robot-1/9f3a:1",
+                "robot-1/9f3a:5",
+            ]
+
+
+def test_a_lost_row_leaves_the_origin_in_the_frames(tmp_path):
+    fill(tmp_path, 3)
+    (tmp_path / "episodes" / file_path(ROW_PATH, 1)).unlink()
+    with open_store(tmp_path) as store:
+        assert [entry.origin for entry in store.quarantined()] == ["robot-1/9f3a:1"]
+        assert store.origins == {"robot-1/9f3a:1"}

@@ -8,7 +8,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from silri.data.lerobot import DATA_PATH, ROW_PATH, file_path
+from silri.data.layout import DATA_PATH, ROW_PATH, file_path
 from tests.data.episodes import assert_equal
 from tests.data.killing import kill_at_every_write
 from tests.data.scenarios import broken_episode, episode, fill, open_store
@@ -78,7 +78,7 @@ def test_killed_at_every_write_of_a_quarantine(tmp_path):
             seen.append(len(store.quarantined()))
             if not seen[-1]:
                 store.quarantine(broken_episode(1), "NaN in the state")
-            assert store.quarantined() == [(1, 6, "NaN in the state", True)]
+            assert store.quarantined() == [(1, 6, "NaN in the state", True, "robot-1/9f3a:1")]
             assert store.next_episode_id == 2
         assert snapshot(folder / "quarantine") == whole, calls[number - 1]
         assert snapshot(folder / "episodes") == before, calls[number - 1]

@@ -7,7 +7,10 @@ from pathlib import Path
 from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
 from silri.data.episode import Episode, check_episode
-from silri.data.lerobot import DATA_PATH, ROW_PATH, decode_episode, decode_row, file_path
+from silri.data.info import silri_format
+from silri.data.layout import DATA_PATH, ROW_PATH, file_path
+from silri.data.lerobot import decode_episode
+from silri.data.rows import decode_row
 from silri.data.sealed import digest
 
 
@@ -19,11 +22,12 @@ def read_dataset(folder: Path, spec: EnvSpec | None = None) -> list[Episode]:
         spec: check the episodes against it; None reads whatever is there.
 
     Raises:
-        DataError: no dataset there, or an episode is damaged.
+        DataError: no dataset there, of a later version, or an episode is damaged.
         SpecError: an episode does not fit ``spec``.
     """
     if not (folder / "meta" / "info.json").is_file():
         raise DataError(f"{folder} is no dataset: it has no meta/info.json")
+    silri_format(folder)
     episodes: list[Episode] = []
     while (folder / file_path(ROW_PATH, len(episodes))).exists():
         index = len(episodes)

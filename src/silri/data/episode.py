@@ -47,6 +47,8 @@ class Episode:
         operator: name of the operator.
         extras: per-step arrays that an agent declares (Monte-Carlo return, cached features),
             name to (T, *shape); also settable after the fact by ``dataclasses.replace``.
+        origin: who sent it and which of theirs it is, e.g. ``robot-1/9f3a:17``; "" if it was
+            recorded here.
     """
 
     episode_id: int
@@ -59,6 +61,7 @@ class Episode:
     task: str
     operator: str
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+    origin: str = ""
 
     def __len__(self) -> int:
         return len(self.frames["reward"])

@@ -8,27 +8,20 @@ dimensions are flattened with the true shape in the field's metadata.
 
 from __future__ import annotations
 
-import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from silri.core.errors import DataError, SpecError
+from silri.core.errors import SpecError
 from silri.data.episode import Episode
-from silri.data.sealed import seal, unseal
+from silri.data.layout import parquet_bytes
+from silri.data.rows import EpisodeRow
 
-CODEBASE_VERSION = "v3.0"
-FILES_PER_CHUNK = 1000  # LeRobot's; more would also break its sorting by file name
-DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-ROW_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
-INFO_PATH, STATS_PATH, TASKS_PATH = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
-
-_OBSERVATION, _FINAL = "observation.", "final_observation."
+_OBSERVATION = "observation."
 _DIAGNOSTIC = "complementary_info.diagnostics."
 _EXTRA = "complementary_info.extras."
 _FRAMES = {  # column of an Episode -> column of the file
@@ -43,42 +36,6 @@ _FRAMES = {  # column of an Episode -> column of the file
     "grasp_penalty": "complementary_info.grasp_penalty",
     "policy_version": "complementary_info.policy_version",
 }
-
-
-def file_path(pattern: str, index: int) -> str:
-    """Where episode ``index`` lives, relative to the dataset."""
-    chunk, file = divmod(index, FILES_PER_CHUNK)
-    return pattern.format(chunk_index=chunk, file_index=file)
-
-
-@dataclass(frozen=True)
-class EpisodeRow:
-    """One row of ``meta/episodes``: an episode without its frames.
-
-    Attributes:
-        episode_index: place in the dataset, consecutive over what is stored.
-        episode_id: number in the run, consecutive over stored and quarantined episodes.
-        steps: frames.
-        first_frame: frames in all episodes before.
-        task_index, task, success, is_demo, seed, operator: see :class:`Episode`.
-        data_sha256: of the data file.
-        final_observation: key to (*shape).
-        stats: ``column/statistic`` to numbers, as LeRobot names them.
-    """
-
-    episode_index: int
-    episode_id: int
-    steps: int
-    first_frame: int
-    task_index: int
-    task: str
-    success: bool
-    is_demo: bool
-    seed: int
-    operator: str
-    data_sha256: str
-    final_observation: Mapping[str, np.ndarray]
-    stats: Mapping[str, Sequence[float]]
 
 
 def encode_frames(
@@ -137,9 +94,14 @@ def encode_frames(
     if len(set(names)) != len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise SpecError(f"two columns of an episode have the same name: {twice}; rename one")
-    header = {"episode_id": episode.episode_id, "steps": steps, "is_demo": episode.is_demo}
+    header = {
+        "episode_id": episode.episode_id,
+        "steps": steps,
+        "is_demo": episode.is_demo,
+        "origin": episode.origin,
+    }
     schema = pa.schema(fields, {"silri": json.dumps(header)})
-    return _parquet(pa.Table.from_arrays(arrays, schema=schema))
+    return parquet_bytes(pa.Table.from_arrays(arrays, schema=schema))
 
 
 def decode_episode(data: bytes, row: EpisodeRow) -> Episode:
@@ -174,106 +136,17 @@ def decode_episode(data: bytes, row: EpisodeRow) -> Episode:
         task=row.task,
         operator=row.operator,
         extras=extras,
+        origin=row.origin,
     )
 
 
 def peek(data: bytes) -> tuple[pa.Schema | None, dict[str, Any]]:
-    """Schema and header (``episode_id, steps, is_demo``) of a data file; None, {} if it is none."""
+    """Schema and header (episode_id, steps, is_demo, origin) of a data file; None, {} if none."""
     try:
         schema = pq.read_schema(pa.BufferReader(data))
         return schema, dict(json.loads(schema.metadata[b"silri"]))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
         return None, {}
-
-
-def encode_row(row: EpisodeRow) -> bytes:
-    """The ``meta/episodes`` file of one episode."""
-    chunk, file = divmod(row.episode_index, FILES_PER_CHUNK)
-    record: dict[str, Any] = {
-        "episode_index": row.episode_index,
-        "tasks": [row.task],
-        "length": row.steps,
-        "data/chunk_index": chunk,
-        "data/file_index": file,
-        "dataset_from_index": row.first_frame,
-        "dataset_to_index": row.first_frame + row.steps,
-        "meta/episodes/chunk_index": chunk,
-        "meta/episodes/file_index": file,
-        "episode_id": row.episode_id,
-        "task_index": row.task_index,
-        "success": row.success,
-        "is_demo": row.is_demo,
-        "seed": row.seed,
-        "operator": row.operator,
-        "data_sha256": row.data_sha256,
-        "final_observation_format": json.dumps(
-            {key: [str(v.dtype), list(v.shape)] for key, v in row.final_observation.items()}
-        ),
-    }
-    for key, value in row.final_observation.items():
-        record[_FINAL + key] = value.ravel().tolist()
-    record |= {f"stats/{name}": list(values) for name, values in row.stats.items()}
-    sealed = seal(record)
-    return _parquet(pa.Table.from_pydict({name: [value] for name, value in sealed.items()}))
-
-
-def decode_row(data: bytes, where: str) -> EpisodeRow:
-    """The inverse of :func:`encode_row`.
-
-    Raises:
-        DataError: if the file is no parquet or its checksum does not hold; names ``where``.
-    """
-    try:
-        records = pq.read_table(pa.BufferReader(data), use_threads=False).to_pylist()
-    except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise DataError(f"{where} is no readable parquet file: {error}") from None
-    if len(records) != 1:
-        raise DataError(f"{where} has {len(records)} rows; it must have 1")
-    record = unseal(records[0], where)
-    formats = json.loads(record["final_observation_format"])
-    return EpisodeRow(
-        episode_index=record["episode_index"],
-        episode_id=record["episode_id"],
-        steps=record["length"],
-        first_frame=record["dataset_from_index"],
-        task_index=record["task_index"],
-        task=record["tasks"][0],
-        success=record["success"],
-        is_demo=record["is_demo"],
-        seed=record["seed"],
-        operator=record["operator"],
-        data_sha256=record["data_sha256"],
-        final_observation={
-            key: np.asarray(record[_FINAL + key], dtype).reshape(shape)
-            for key, (dtype, shape) in formats.items()
-        },
-        stats={
-            name.removeprefix("stats/"): values
-            for name, values in record.items()
-            if name.startswith("stats/")
-        },
-    )
-
-
-def encode_tasks(tasks: Sequence[str]) -> bytes:
-    """``meta/tasks.parquet``: a pandas frame whose index is the task's text."""
-    index = "__index_level_0__"
-    kinds = (("task_index", "int64", "int64"), (index, "unicode", "object"))
-    pandas = {  # what pandas needs to find its index again; written by hand to spare pandas
-        "index_columns": [index],
-        "column_indexes": [],
-        "columns": [
-            {"name": None if name == index else name, "field_name": name}
-            | {"pandas_type": kind, "numpy_type": dtype, "metadata": None}
-            for name, kind, dtype in kinds
-        ],
-        "creator": {"library": "pyarrow", "version": pa.__version__},
-        "pandas_version": "2.0.0",
-    }
-    table = pa.table(
-        {"task_index": pa.array(range(len(tasks)), pa.int64()), index: pa.array(tasks, pa.string())}
-    )
-    return _parquet(table.replace_schema_metadata({"pandas": json.dumps(pandas)}))
 
 
 def feature_table(schema: pa.Schema) -> dict[str, dict[str, Any]]:
@@ -317,11 +190,3 @@ def _values(column: pa.ChunkedArray, shape: tuple[int, ...]) -> np.ndarray:
         flat = flat.flatten()
     values: np.ndarray = flat.to_numpy(zero_copy_only=False)
     return values.reshape(shape).copy()  # what arrow hands out is read-only
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    # Floats hardly compress or repeat; without dictionaries and statistics a commit is twice
-    # as fast, and any parquet reader reads it all the same.
-    pq.write_table(table, buffer, use_dictionary=False, write_statistics=False)
-    return buffer.getvalue()

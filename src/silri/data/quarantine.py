@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from silri.core.errors import DataError
 from silri.data import files
+from silri.data.layout import SILRI_FORMAT
 from silri.data.sealed import digest, read_sealed_json, sealed_json
 
 _REASON = "reason.json"
@@ -21,12 +22,14 @@ class Quarantined(NamedTuple):
         steps: how long it was; 0 if nothing of it could be read.
         reason: why.
         is_demo: its steps are demonstration steps.
+        origin: who sent it; see :class:`~silri.data.episode.Episode`.
     """
 
     episode_id: int
     steps: int
     reason: str
     is_demo: bool
+    origin: str = ""
 
 
 class Quarantine:
@@ -99,12 +102,19 @@ class Quarantine:
     def _load(self, entry: Path) -> None:
         try:
             record = read_sealed_json((entry / _REASON).read_bytes(), str(entry / _REASON))
+            readable = True
         except (DataError, OSError) as error:
             self.messages.append(f"{error}; the length of that episode is unknown, taken as 0")
             number = entry.name.removeprefix("episode-")
             record = {"reason": "unreadable reason", "files": {}, "steps": 0, "is_demo": False}
             record["episode_id"] = int(number) if number.isdecimal() else None
+            readable = False
         self._hashes.update(record["files"].values())
+        if record["episode_id"] is not None and "origin" not in record:
+            record["origin"] = ""
+            if readable:
+                files.atomic_write(entry / _REASON, sealed_json(record))
+                self.messages.append(f"{entry / _REASON} brought to silri_format {SILRI_FORMAT}")
         if record["episode_id"] is not None:
             episode = Quarantined(**{name: record[name] for name in Quarantined._fields})
             self.episodes[episode.episode_id] = episode

@@ -12,19 +12,10 @@ from pathlib import Path
 
 from silri.core.errors import DataError
 from silri.data import files
-from silri.data.lerobot import (
-    DATA_PATH,
-    FILES_PER_CHUNK,
-    ROW_PATH,
-    EpisodeRow,
-    decode_episode,
-    decode_row,
-    encode_frames,
-    encode_row,
-    file_path,
-    peek,
-)
+from silri.data.layout import DATA_PATH, FILES_PER_CHUNK, ROW_PATH, SILRI_FORMAT, file_path
+from silri.data.lerobot import decode_episode, encode_frames, peek
 from silri.data.quarantine import Quarantine, Quarantined
+from silri.data.rows import EpisodeRow, decode_row, encode_row, lacks_origin
 from silri.data.sealed import digest
 
 
@@ -57,7 +48,7 @@ def recover(
     rows = _read_rows(folder)
     claimed = {row.episode_id for _, row, _ in rows.values() if row is not None}
     kept: list[EpisodeRow] = []
-    rewritten = 0
+    rewritten = migrated = 0
     for found in _scan(folder, rows):
         seen = {row.episode_id for row in kept}
         if found.row is not None and found.problem is None:
@@ -65,9 +56,16 @@ def recover(
                 _remove(folder, found.index)  # the source of a renumbering that was interrupted
             else:
                 kept.append(_renumber(folder, found, kept, fps, diagnostics))
-                rewritten += _restore_row(folder, kept[-1])
+                old = found.row_file is not None and lacks_origin(found.row_file)
+                migrated += old
+                rewritten += _restore_row(folder, kept[-1]) and not old
             continue
         messages += _set_aside(folder, quarantine, found, seen, claimed)
+    if migrated:
+        messages.append(
+            f"{migrated} row files of meta/episodes brought to silri_format {SILRI_FORMAT}: they "
+            "have a column for the episode's origin now"
+        )
     if rewritten:
         messages.append(
             f"{rewritten} row files of meta/episodes rewritten: their values hold, but other bytes "
@@ -202,7 +200,8 @@ def _identify(
     if found.row is not None:
         row = found.row
         known = row.episode_id in seen or row.episode_id in quarantine.episodes
-        return None if known else Quarantined(row.episode_id, row.steps, problem, row.is_demo)
+        fields = (row.episode_id, row.steps, problem, row.is_demo, row.origin)
+        return None if known else Quarantined(*fields)
     header = peek(found.data)[1] if found.data is not None else {}
     if found.row_file is None:
         # Frames alone: the commit under way when the process died, or a copy of a renumbering,
@@ -210,12 +209,14 @@ def _identify(
         number = header.get("episode_id")
         if number is None or number in taken or number > max(taken, default=-1):
             return None
-        return Quarantined(number, header["steps"], problem, header["is_demo"])
+        origin = header.get("origin", "")
+        return Quarantined(number, header["steps"], problem, header["is_demo"], origin)
     number = header.get("episode_id")
     if number is None or number in taken:  # neither file can say: the first number after the last
         number = min(set(range(max(seen, default=-1) + 1, len(taken) + 1)) - taken, default=None)
         number = max(taken, default=-1) + 1 if number is None else number
-    return Quarantined(number, header.get("steps", 0), problem, header.get("is_demo", False))
+    steps, is_demo = header.get("steps", 0), header.get("is_demo", False)
+    return Quarantined(number, steps, problem, is_demo, header.get("origin", ""))
 
 
 def _remove(folder: Path, index: int) -> None:

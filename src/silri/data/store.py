@@ -25,25 +25,20 @@ from silri.core.errors import DataError, SpecError
 from silri.core.specs import EnvSpec
 from silri.data import files
 from silri.data.episode import Episode, check_episode
-from silri.data.lerobot import (
-    CODEBASE_VERSION,
+from silri.data.info import encode_info, refuse_foreign, silri_format
+from silri.data.layout import (
     DATA_PATH,
-    FILES_PER_CHUNK,
     INFO_PATH,
+    SILRI_FORMAT,
     STATS_PATH,
     TASKS_PATH,
-    EpisodeRow,
-    decode_episode,
-    encode_frames,
-    encode_row,
-    encode_tasks,
-    feature_table,
     file_path,
-    peek,
 )
+from silri.data.lerobot import decode_episode, encode_frames, feature_table, peek
 from silri.data.lock import FolderLock
 from silri.data.quarantine import Quarantine, Quarantined
 from silri.data.recovery import recover, write_episode
+from silri.data.rows import EpisodeRow, encode_row, encode_tasks
 from silri.data.sealed import digest
 from silri.data.statistics import ColumnStatistics
 
@@ -61,6 +56,8 @@ class EpisodeStore:
         folder: the dataset.
         spec: what every episode must fit.
         rows: one per stored episode, by ``episode_index``.
+        origins: of all episodes here and in quarantine that have one. What is in it was received,
+            whole, and is not to be received again.
         messages: what opening found and set aside or repaired, for a person to read.
     """
 
@@ -80,7 +77,8 @@ class EpisodeStore:
         Raises:
             RunFolderError: if another process writes there.
             SpecError: on an image observation: not supported yet.
-            DataError: if the stored episodes do not fit ``spec``; names the column.
+            DataError: if the stored episodes do not fit ``spec`` (names the column), or another
+                program or a later version of silri wrote the folder; nothing is changed then.
         """
         for key, array in spec.observation.items():
             if array.dtype == "uint8":
@@ -91,6 +89,8 @@ class EpisodeStore:
         self.folder = folder
         self.spec = spec
         self._diagnostics = tuple(diagnostics)
+        self._format = silri_format(folder)
+        refuse_foreign(folder)
         files.make_dir(folder)
         self._lock = FolderLock(folder)
         try:
@@ -120,7 +120,7 @@ class EpisodeStore:
         Raises:
             SpecError: if it does not fit the spec.
             NonFiniteError: on NaN or infinity; see :meth:`quarantine`.
-            DataError: if its id is not :attr:`next_episode_id`.
+            DataError: if its id is not :attr:`next_episode_id`, or its origin is here already.
         """
         self._check_id(episode)
         check_episode(episode, self.spec)
@@ -166,13 +166,17 @@ class EpisodeStore:
             The folder it is in.
 
         Raises:
-            DataError: if its id is not :attr:`next_episode_id`.
+            DataError: if its id is not :attr:`next_episode_id`, or its origin is here already.
         """
         self._check_id(episode)
         row, frames = self._encode(episode, len(self.rows))
-        entry = Quarantined(episode.episode_id, len(episode), reason, episode.is_demo)
+        entry = Quarantined(
+            episode.episode_id, len(episode), reason, episode.is_demo, episode.origin
+        )
         contents = {"data.parquet": frames, "row.parquet": encode_row(row)}
-        return self._quarantine.add_episode(entry, contents)
+        place = self._quarantine.add_episode(entry, contents)
+        self.origins |= {episode.origin} - {""}
+        return place
 
     def quarantined(self) -> list[Quarantined]:
         """Every episode that was set aside, by id: its steps count in the run's schedule."""
@@ -198,6 +202,11 @@ class EpisodeStore:
             raise DataError(
                 f"episode_id {episode.episode_id} does not follow: {self.folder} and its "
                 f"quarantine expect {self.next_episode_id} next"
+            )
+        if episode.origin in self.origins:
+            raise DataError(
+                f"the episode from {episode.origin} is in {self.folder} or its quarantine already; "
+                "look into 'origins' before storing what was sent"
             )
 
     def _encode(self, episode: Episode, index: int) -> tuple[EpisodeRow, bytes]:
@@ -226,12 +235,14 @@ class EpisodeStore:
             data_sha256=digest(frames),
             final_observation={key: rows[-1] for key, rows in episode.observations.items()},
             stats=ColumnStatistics.of(episode),
+            origin=episode.origin,
         )
         return row, frames
 
     def _load(self) -> None:
         """Rebuild what is derived from the rows, and repair the files that do not agree."""
         rows, self.rows = self.rows, []
+        self.origins = {entry.origin for entry in self._quarantine.episodes.values()} - {""}
         self._features: dict[str, dict[str, Any]] = {}
         self._statistics = ColumnStatistics()
         self._tasks: list[str] = []
@@ -247,7 +258,12 @@ class EpisodeStore:
             path = self.folder / name
             if not path.exists() or path.read_bytes() != content:
                 files.atomic_write(path, content)
-                self.messages.append(f"{name} did not fit the stored episodes; rebuilt")
+                old = name == INFO_PATH and (self._format or SILRI_FORMAT) < SILRI_FORMAT
+                self.messages.append(
+                    f"{name} brought to silri_format {SILRI_FORMAT}; it had {self._format}"
+                    if old
+                    else f"{name} did not fit the stored episodes; rebuilt"
+                )
 
     def _check_features(self) -> None:
         """Stored columns against the spec, before anything is written."""
@@ -270,6 +286,7 @@ class EpisodeStore:
 
     def _remember(self, row: EpisodeRow, frames: bytes) -> None:
         self.rows.append(row)
+        self.origins |= {row.origin} - {""}
         schema, _ = peek(frames)
         self._features |= feature_table(schema) if schema is not None else {}
         self._statistics.add(row.stats)
@@ -287,25 +304,16 @@ class EpisodeStore:
         steps = sum(row.steps for row in self.rows[-1:]) + sum(
             row.first_frame for row in self.rows[-1:]
         )
-        hz = self.spec.control_hz
-        info = {
-            "codebase_version": CODEBASE_VERSION,
-            "robot_type": self.spec.name,
-            "total_episodes": len(self.rows),
-            "total_frames": steps,
-            "total_tasks": len(self._tasks),
-            "chunks_size": FILES_PER_CHUNK,
-            "data_files_size_in_mb": 100,
-            "video_files_size_in_mb": 200,
-            "fps": int(hz) if hz == int(hz) else hz,
-            "splits": {"train": f"0:{len(self.rows)}"},
-            "data_path": DATA_PATH,
-            "video_path": None,
-            "features": self._features,
-        }
+        info = encode_info(
+            self.spec,
+            episodes=len(self.rows),
+            frames=steps,
+            tasks=len(self._tasks),
+            features=self._features,
+        )
         return (
             (STATS_PATH, (json.dumps(self._statistics.as_json(), indent=1) + "\n").encode()),
-            (INFO_PATH, (json.dumps(info, indent=1) + "\n").encode()),
+            (INFO_PATH, info),
         )
 
 
