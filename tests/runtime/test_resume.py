@@ -12,7 +12,7 @@ from silri.core.errors import CheckpointError
 from silri.core.events import Notice
 from silri.data.dataset import read_dataset
 from silri.runtime.checkpoint import CheckpointStore
-from silri.runtime.local import Interrupted
+from silri.runtime.session import Interrupted
 from tests.fakes.runs import (
     Recorder,
     StopAfter,

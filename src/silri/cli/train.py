@@ -23,8 +23,9 @@ from silri.evaluation.summary import summarise
 from silri.intervention.operators import OperatorConfig
 from silri.runtime.compilation import enable_compilation_cache
 from silri.runtime.folder import RunFolder
-from silri.runtime.local import Interrupted, LocalRun
+from silri.runtime.local import LocalRun
 from silri.runtime.prepare import make_operator
+from silri.runtime.session import Interrupted
 
 NAMES = ("agent", "preset", "env", "operator")
 DESCRIPTION = """Train an agent with an operator in the loop.

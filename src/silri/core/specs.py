@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from silri.core.errors import ConfigError, NonFiniteError, SpecError
+from silri.core.errors import ConfigError, DataError, NonFiniteError, SpecError
 
 Observation = dict[str, np.ndarray]
 
@@ -124,6 +124,43 @@ class EnvSpec:
     action: ActionSpec
     max_episode_steps: int
     control_hz: float = 10.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; the inverse of :meth:`from_json`."""
+        action = self.action
+        return {
+            "name": self.name,
+            "observation": {k: [list(v.shape), v.dtype] for k, v in self.observation.items()},
+            "action": [
+                self.action.size,
+                list(self.action.gripper),
+                list(self.action.gripper_values),
+            ],
+            "max_episode_steps": self.max_episode_steps,
+            "control_hz": self.control_hz,
+        }
+
+    @classmethod
+    def from_json(cls, data: Any) -> EnvSpec:
+        """The spec that :meth:`to_json` wrote down.
+
+        Raises:
+            DataError: if it is none.
+        """
+        try:
+            size, gripper, values = data["action"]
+            return cls(
+                name=data["name"],
+                observation={
+                    key: ArraySpec(tuple(shape), dtype)
+                    for key, (shape, dtype) in data["observation"].items()
+                },
+                action=ActionSpec(size, tuple(gripper), tuple(values)),
+                max_episode_steps=data["max_episode_steps"],
+                control_hz=data["control_hz"],
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"this is no environment's spec: {error!r}") from error
 
     def conform_observation(self, observation: Mapping[str, Any]) -> Observation:
         """A copy (environments may reuse their arrays) with the spec's dtypes; NaN passes.

@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import safetensors
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load, load_file, save
 
 from silri.agents.base import Agent
 from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
 from silri.configs.serialize import from_json, to_json
 from silri.core.errors import DataError
-from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
+from silri.core.specs import EnvSpec
 from silri.data import files
 
 FORMAT = 1
@@ -27,22 +27,11 @@ WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
 def export_policy(agent: Agent, config: RunConfig, spec: EnvSpec, folder: Path) -> None:
     """Write ``policy.safetensors`` (every leaf but optimiser moments) and ``policy.json``."""
     files.make_dir(folder)
-    leaves = {name: np.asarray(leaf) for name, leaf in _leaves(agent).items()}
-    files.atomic_write(folder / WEIGHTS, save(leaves))
+    files.atomic_write(folder / WEIGHTS, encode_parameters(agent))
     description = {
         "format": FORMAT,
         "run": to_json(config),
-        "spec": {
-            "name": spec.name,
-            "observation": {k: [list(v.shape), v.dtype] for k, v in spec.observation.items()},
-            "action": [
-                spec.action.size,
-                list(spec.action.gripper),
-                list(spec.action.gripper_values),
-            ],
-            "max_episode_steps": spec.max_episode_steps,
-            "control_hz": spec.control_hz,
-        },
+        "spec": spec.to_json(),
     }
     files.atomic_write(folder / DESCRIPTION, json.dumps(description, indent=2).encode())
 
@@ -69,44 +58,58 @@ def load_policy(folder: Path) -> tuple[Agent, RunConfig, EnvSpec]:
         raise DataError(f"{folder / DESCRIPTION} has format {version}; this version reads {FORMAT}")
     if "run" not in description:
         raise DataError(f"{folder / DESCRIPTION} has no 'run'; export the run again")
-    config, spec = from_json(description["run"]), _spec(description.get("spec"), folder)
+    config = from_json(description["run"])
+    try:
+        spec = EnvSpec.from_json(description.get("spec"))
+    except DataError as error:
+        raise DataError(f"the spec in {folder / DESCRIPTION} is damaged ({error})") from error
     agent = load_agent(config.agent_name).agent.create(config.agent, spec, None, config.seed)
+    return fill_parameters(agent, arrays, str(folder / WEIGHTS)), config, spec
+
+
+def encode_parameters(agent: Agent) -> bytes:
+    """Every leaf that acting may need, as a safetensors file: all but optimiser moments."""
+    return save({name: np.asarray(leaf) for name, leaf in _leaves(agent).items()})
+
+
+def decode_parameters(data: bytes, template: Agent, where: str) -> Agent:
+    """The agent of :func:`encode_parameters`; what it lacks is the template's.
+
+    Raises:
+        DataError: it is damaged, or of another agent; names ``where``.
+    """
+    try:
+        arrays = load(data)
+    except safetensors.SafetensorError as error:
+        raise DataError(f"{where} is damaged ({error})") from error
+    return fill_parameters(template, arrays, where)
+
+
+def fill_parameters(agent: Agent, arrays: dict[str, np.ndarray], where: str) -> Agent:
+    """``agent`` with other values in its leaves, optimiser moments excepted.
+
+    Raises:
+        DataError: the arrays are not this agent's, or not finite; names ``where`` and the leaf.
+    """
     wanted = _leaves(agent)
     if set(wanted) != set(arrays):
         odd = sorted(set(wanted) ^ set(arrays))[:5]
-        raise DataError(f"{folder / WEIGHTS} does not fit agent {config.agent_name}: {odd}")
+        raise DataError(f"{where} does not fit {type(agent).__name__}: {odd}")
     for name, leaf in wanted.items():
         stored = arrays[name]
         if (stored.shape, stored.dtype) != (leaf.shape, leaf.dtype):
             raise DataError(
-                f"{name} in {folder / WEIGHTS} has shape {stored.shape} of {stored.dtype}; "
+                f"{name} in {where} has shape {stored.shape} of {stored.dtype}; "
                 f"the described agent has {leaf.shape} of {leaf.dtype}"
             )
         if not np.isfinite(stored).all():
-            raise DataError(f"{name} in {folder / WEIGHTS} is not finite: training diverged")
+            raise DataError(f"{name} in {where} is not finite: training diverged")
     paths, structure = jax.tree_util.tree_flatten_with_path(agent)
     filled = [jnp.asarray(arrays.get(jax.tree_util.keystr(path), leaf)) for path, leaf in paths]
-    return jax.tree_util.tree_unflatten(structure, filled), config, spec
+    return jax.tree_util.tree_unflatten(structure, filled)
 
 
 def _leaves(agent: Agent) -> dict[str, Any]:
     paths, _ = jax.tree_util.tree_flatten_with_path(agent)
     named = {jax.tree_util.keystr(path): leaf for path, leaf in paths}
     return {name: leaf for name, leaf in named.items() if ".opt_state" not in name}
-
-
-def _spec(data: Any, folder: Path) -> EnvSpec:
-    try:
-        size, gripper, values = data["action"]
-        return EnvSpec(
-            name=data["name"],
-            observation={
-                key: ArraySpec(tuple(shape), dtype)
-                for key, (shape, dtype) in data["observation"].items()
-            },
-            action=ActionSpec(size, tuple(gripper), tuple(values)),
-            max_episode_steps=data["max_episode_steps"],
-            control_hz=data["control_hz"],
-        )
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"the spec in {folder / DESCRIPTION} is damaged ({error!r})") from error

@@ -12,21 +12,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from silri.agents.base import Agent
-from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
-from silri.core.clock import Clock, MonotonicClock
+from silri.core.clock import Clock
 from silri.core.errors import EnvironmentFault
 from silri.core.events import (
-    CheckpointSaved,
-    EpisodeFinished,
     EpisodeQuarantined,
-    Evaluated,
-    Event,
-    LearnerUpdated,
     Notice,
     StepTaken,
     Subscriber,
@@ -35,30 +27,17 @@ from silri.core.seeding import Stream, derive_seed, rng
 from silri.core.specs import Observation
 from silri.core.transition import Transition
 from silri.data.episode import Episode, EpisodeBuilder
-from silri.data.mixer import Mixer
-from silri.data.replay import Replay
-from silri.data.statistics import observation_statistics
 from silri.data.store import EpisodeStore
 from silri.intervention.arbiter import Arbiter
-from silri.nn.normalizer import Normalizer
-from silri.runtime.checkpoint import CheckpointStore
-from silri.runtime.export import export_policy
 from silri.runtime.folder import RunFolder
-from silri.runtime.learn import learn, learn_guidance, pretrain
-from silri.runtime.metrics import MetricsWriter
-from silri.runtime.prepare import collect_demonstrations, fill_replay, make_operator
+from silri.runtime.prepare import collect_demonstrations, make_operator
 from silri.runtime.rollout import rollout
-from silri.runtime.state import RunState
+from silri.runtime.session import Evaluate, Interrupted, Session, Summarise
 
-Evaluate = Callable[[Agent], dict[str, float]]  # success_rate, successes, episodes, ...
 FAULTS_IN_A_ROW = 10  # an environment that fails more often is broken, not unlucky
 
 
-class Interrupted(Exception):
-    """The run was asked to stop; everything that counts is saved."""
-
-
-class LocalRun:
+class LocalRun(Session):
     """One training run in one process; see the module's docstring.
 
     Attributes:
@@ -73,7 +52,7 @@ class LocalRun:
         folder: RunFolder,
         *,
         evaluate: Evaluate,
-        summarise: Callable[[RunConfig, RunState], dict[str, Any]],
+        summarise: Summarise,
         subscribers: Sequence[Subscriber] = (),
         stop: Callable[[], bool] = lambda: False,
         clock: Clock | None = None,
@@ -83,31 +62,23 @@ class LocalRun:
         Raises:
             RunFolderError: another process runs here.
         """
-        self.config, self.folder, self.state = config, folder, RunState()
-        self._evaluate, self._summarise, self._stop = evaluate, summarise, stop
-        self._subscribers = list(subscribers)
-        self._clock = clock or MonotonicClock()
-        self._entry = load_agent(config.agent_name)
         self.env = config.env.create()
-        self._operator = make_operator(config, self.env)
-        self._arbiter = Arbiter(self.env.env_spec.action, config.runtime.blend_steps)
-        names = self._entry.agent.diagnostic_names(config.agent, self.env.env_spec)
-        self.store = EpisodeStore(folder.episodes, folder.quarantine, self.env.env_spec, names)
-        self.checkpoints = CheckpointStore(folder.checkpoints, keep=config.runtime.checkpoints_kept)
         spec = self.env.env_spec
-        self.mixer = Mixer(
-            Replay(config.data.online_capacity, spec),
-            Replay(config.data.guidance_capacity, spec),
-            config.agent.batch_size,
-            config.agent.online_fraction,
+        super().__init__(
+            config,
+            folder,
+            spec,
+            evaluate=evaluate,
+            summarise=summarise,
+            subscribers=subscribers,
+            stop=stop,
+            clock=clock,
         )
-        self.agent: Agent
+        self._operator = make_operator(config, self.env)
+        self._arbiter = Arbiter(spec.action, config.runtime.blend_steps)
+        names = self._entry.agent.diagnostic_names(config.agent, spec)
+        self.store = EpisodeStore(folder.episodes, folder.quarantine, spec, names)
         self.version = 0  # Policy protocol: iterations behind the parameters that proposed
-        self._metrics: MetricsWriter | None = None
-        self._last_info: tuple[Any, dict[str, float]] = ({}, {})
-        self._last_checkpoint = 0
-        self._started = self._clock.now()
-        self._wall_before = 0.0
 
     # -- the run ------------------------------------------------------------------------------
 
@@ -128,68 +99,26 @@ class LocalRun:
         finally:
             self.store.close()
             self.env.close()
-            if self._metrics is not None:
-                self._metrics.close()
+            self._close()
 
     def _prepare(self) -> None:
         """The newest checkpoint, or demonstrations and a fresh, pre-trained agent."""
-        spec, seed = self.env.env_spec, derive_seed(self.config.seed, Stream.NETWORK_INIT)
-        self.agent = self._entry.agent.create(self.config.agent, spec, None, seed)
-        loaded = self.checkpoints.load_newest(self.agent)
-        if loaded is None:
+        resuming = self._load()
+        if resuming:
+            self._operator.restore(self.state.operator)
+        else:
             self.state.next_episode = collect_demonstrations(
                 self.config, self.env, self.store, self._stop, self._clock
             )
             if self._stop():
                 raise Interrupted
             self.state.operator = dict(self._operator.state())
-        else:
-            self.agent, self.state = loaded.arrays, RunState.from_json(loaded.state)
-            self._operator.restore(self.state.operator)
-            self._wall_before = self.state.wall_s
-            for message in loaded.messages:
-                self._notify(Notice(self.state.env_steps, message))
-        self._last_checkpoint = self.state.env_steps
-        self._open_metrics(resuming=loaded is not None)
-        demos = fill_replay(self.mixer, self.store, self.state.next_episode)
-        if loaded is None:
-            self.state.demo_episodes = len(demos)
-            self.state.demo_steps = sum(len(episode) for episode in demos)
-            if demos:
-                statistics = observation_statistics(demos, floor=self.config.data.std_floor)
-                self.agent = self.agent.replace(normalizer=Normalizer.create(spec, statistics))
-            self._learn_offline()
-        self._remember()
-        if loaded is None:
-            self._checkpoint()
-
-    def _open_metrics(self, *, resuming: bool) -> None:
-        self._metrics = MetricsWriter(
-            self.folder.metrics,
-            self.folder.tensorboard if self.config.runtime.tensorboard else None,
-            self._wall_s,
-            resume_step=self.state.env_steps if resuming else -1,
-            resume_rows=self.state.metrics_rows,
+        counted = (
+            self.store.read(index)
+            for index, row in enumerate(self.store.rows)
+            if row.episode_id < self.state.next_episode
         )
-        self._subscribers.insert(0, self._metrics)
-
-    def _learn_offline(self) -> None:
-        """Pre-training on demonstrations, and learner iterations on a dataset alone."""
-        if len(self.mixer.guidance):
-            self.agent, info = pretrain(self.agent, self.mixer, self.config.seed, self._stop)
-            if info:
-                metrics = {f"pretrain/{name}": float(value) for name, value in info.items()}
-                self._notify(LearnerUpdated(0, metrics))
-        elif self.config.agent.pretrain_steps:
-            self._notify(Notice(0, "no demonstrations: pre-training is skipped"))
-        for _ in range(self.config.offline_updates):
-            if self._stop():
-                break
-            self._iterate()
-            if self.state.updates % self.config.runtime.log_every == 0:
-                self._log_learner()
-        if self._stop():
-            raise Interrupted
+        self._start_learning(counted, resuming=resuming)
 
     def _relearn(self) -> None:
         """What the interrupted session did after its last checkpoint, without acting."""
@@ -268,17 +197,6 @@ class LocalRun:
         self.store.quarantine(episode, reason)
         self._end_quarantined(builder.episode_id, reason)
 
-    def _finish(self) -> dict[str, Any]:
-        jax.block_until_ready(self.agent)
-        evaluations = self.state.evaluations
-        if not evaluations or evaluations[-1]["step"] != self.state.env_steps:
-            self._run_evaluation()
-        self._remember()
-        self._checkpoint()
-        summary = self._summarise(self.config, self.state)
-        self.folder.write_summary(summary)
-        return summary
-
     # -- Policy protocol ------------------------------------------------------------------------
 
     def propose(
@@ -304,11 +222,6 @@ class LocalRun:
         if len(self.mixer.online):
             self._iterate()
 
-    def _iterate(self) -> None:
-        self.agent, info, mix = learn(self.agent, self.mixer, self.config.seed, self.state.updates)
-        self.state.updates += 1
-        self._last_info = (info, mix)
-
     def _count_step(self) -> None:
         self.state.env_steps += 1
         if self.state.env_steps % self.config.runtime.log_every == 0:
@@ -316,26 +229,11 @@ class LocalRun:
         if self.state.env_steps % self.config.evaluation.every == 0:
             self._run_evaluation()
 
-    def _log_learner(self) -> None:
-        info, mix = self._last_info
-        if info:
-            metrics = {name: float(value) for name, value in jax.device_get(info).items()}
-            self._notify(LearnerUpdated(self.state.env_steps, metrics | mix))
-
     def _end_episode(self, episode: Episode) -> None:
         """A stored episode: learn from it, tell the operator, and perhaps save."""
-        stats = episode.stats()
-        before = self.state.intervention_steps
-        self.mixer.add(episode)
+        stats = self._take_in(episode)
         self._operator.end_episode(stats)
-        self.state.episodes += 1
-        self.state.intervention_steps += int(stats["intervention_steps"])
-        self.state.interventions += int(stats["interventions"])
         self.state.operator = dict(self._operator.state())
-        self.agent, _ = learn_guidance(
-            self.agent, self.mixer, self.config.seed, before, self.state.intervention_steps
-        )
-        self._notify(EpisodeFinished(self.state.env_steps, episode.episode_id, stats))
         self._close_episode(episode.episode_id)
 
     def _end_quarantined(self, episode_id: int, reason: str) -> None:
@@ -349,50 +247,14 @@ class LocalRun:
         if self.state.env_steps - self._last_checkpoint >= self.config.runtime.checkpoint_every:
             self._checkpoint()
 
-    def _run_evaluation(self) -> None:
-        jax.block_until_ready(self.agent)
-        started = self._clock.now()
-        metrics = self._evaluate(self.agent)
-        self.state.eval_wall_s += self._clock.now() - started
-        record = {
-            "step": self.state.env_steps,
-            "intervention_steps": self.state.intervention_steps,
-            **metrics,
-        }
-        self.state.evaluations.append(record)
-        self._notify(Evaluated(self.state.env_steps, metrics))
-        self._update_clocks()
-        export_policy(self.agent, self.config, self.env.env_spec, self.folder.policy)
-        self.folder.write_summary(self._summarise(self.config, self.state))
-
     # -- saving ---------------------------------------------------------------------------------
 
     def _remember(self) -> None:
-        """Hold on to this episode end: agents are immutable, so a snapshot costs nothing."""
-        self._update_clocks()
-        self.state.metrics_rows = 0 if self._metrics is None else self._metrics.rows
-        self._snapshot = (self.agent, self.state.to_json())
+        super()._remember()
         self._episode_start = self.state.env_steps
-
-    def _checkpoint(self) -> None:
-        agent, state = self._snapshot
-        path = self.checkpoints.save(state["env_steps"], agent, state)
-        self._last_checkpoint = state["env_steps"]
-        self._notify(CheckpointSaved(state["env_steps"], str(path)))
 
     def _interrupt(self) -> None:
         """Save the last episode's end and stop; the running episode is not part of the run."""
         if self._snapshot[1]["env_steps"] != self._last_checkpoint:
             self._checkpoint()
         raise Interrupted
-
-    def _update_clocks(self) -> None:
-        self.state.wall_s = self._wall_s()
-        self.state.train_wall_s = max(0.0, self.state.wall_s - self.state.eval_wall_s)
-
-    def _wall_s(self) -> float:
-        return self._wall_before + self._clock.now() - self._started
-
-    def _notify(self, event: Event) -> None:
-        for subscriber in self._subscribers:
-            subscriber.on_event(event)

@@ -1,4 +1,4 @@
-"""What a run starts from: its operator, its demonstrations, its replay."""
+"""What a run starts from: its operator, its demonstrations."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from silri.core.clock import Clock
 from silri.core.errors import ConfigError, DataError
 from silri.core.protocols import Env, Operator
 from silri.data.dataset import read_dataset
-from silri.data.episode import Episode
-from silri.data.mixer import Mixer
 from silri.data.store import EpisodeStore
 from silri.runtime.demos import record_demonstrations
 from silri.runtime.export import load_policy
@@ -79,15 +77,3 @@ def _import_dataset(folder: Path, store: EpisodeStore) -> int:
     for episode in episodes[len(store) :]:
         store.commit(dataclasses.replace(episode, episode_id=store.next_episode_id))
     return len(episodes)
-
-
-def fill_replay(mixer: Mixer, store: EpisodeStore, before: int) -> list[Episode]:
-    """Add every stored episode with an id below ``before``; returns the demonstrations."""
-    demos = []
-    for index, row in enumerate(store.rows):
-        if row.episode_id < before:
-            episode = store.read(index)
-            mixer.add(episode)
-            if episode.is_demo:
-                demos.append(episode)
-    return demos
