@@ -61,9 +61,11 @@ def make_dataset(work: Path) -> None:
     from silri.data.store import EpisodeStore
 
     sys.path.insert(0, str(Path(__file__).resolve().parent))
-    from store import DIAGNOSTICS, SPEC, make_episode
+    from store import DIAGNOSTICS, SPEC, camera, make_episode
 
     observation = {**SPEC.observation, "single": ArraySpec((1,)), "matrix": ArraySpec((2, 3))}
+    observation["images.front"] = ArraySpec((48, 64, 3), "uint8")
+    observation["images.wrist"] = ArraySpec((32, 32, 1), "uint8")
     spec = dataclasses.replace(SPEC, observation=observation)
     with EpisodeStore(work / "episodes", work / "quarantine", spec, DIAGNOSTICS) as store:
         for number in range(12):
@@ -71,6 +73,9 @@ def make_dataset(work: Path) -> None:
             steps = len(episode) + 1
             episode.observations["single"] = np.arange(steps, dtype=np.float32)[:, None]
             episode.observations["matrix"] = np.ones((steps, 2, 3), np.float32) * number
+            frames = camera(number, steps, 64)
+            episode.observations["images.front"] = frames[:, :48]
+            episode.observations["images.wrist"] = frames[:, :32, :32, :1]
             if number == 5:
                 episode.observations["state"][7] = np.nan
                 store.quarantine(episode, "NaN")
@@ -91,6 +96,7 @@ def read(work: Path, dataset: Path) -> None:
     total = len(expected["index"])
     if (len(frames), frames.num_frames) != (total, total):
         raise SystemExit(f"lerobot sees {len(frames)} frames, silri stored {total}")
+    images = 0
     for index in range(total):
         frame = frames[index]
         missing = expected.keys() - frame.keys()
@@ -100,6 +106,9 @@ def read(work: Path, dataset: Path) -> None:
             value = frame[name]
             if name == "task":
                 same = value == column[index]
+            elif column.dtype == np.uint8 and column.ndim == 4:  # LeRobot: (C, H, W) in [0, 1]
+                same = np.array_equal(_to_bytes(value.numpy()), column[index])
+                images += 1
             else:
                 stored = np.asarray(column[index]).reshape(value.shape)
                 same = value.numpy().tobytes() == stored.astype(value.numpy().dtype).tobytes()
@@ -111,8 +120,13 @@ def read(work: Path, dataset: Path) -> None:
         raise SystemExit(f"a DataLoader gave {seen} of {total} frames")
     print(
         f"lerobot {lerobot.__version__}: {frames.num_episodes} episodes, {total} frames, "
-        f"{len(expected)} columns: all equal bit for bit; a DataLoader batches them all"
+        f"{len(expected)} columns, {images} images: all equal bit for bit; "
+        "a DataLoader batches them all"
     )
+
+
+def _to_bytes(image: np.ndarray) -> np.ndarray:
+    return np.rint(image.transpose(1, 2, 0) * 255).astype(np.uint8)
 
 
 if __name__ == "__main__":

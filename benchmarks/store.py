@@ -1,4 +1,4 @@
-"""What storing costs: an episode's commit, a batch, a checkpoint (against orbax).
+"""What storing costs: an episode's commit (cameras too), a batch, a checkpoint (against orbax).
 
 Usage::
 
@@ -7,6 +7,7 @@ Usage::
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 import subprocess
 import sys
@@ -32,6 +33,42 @@ SPEC = EnvSpec(
 )
 DIAGNOSTICS = ("lambda", "bound", "distance", "human_std", "q_policy", "q_human")
 STEPS = 100
+
+
+IMAGE_SPEC = dataclasses.replace(
+    SPEC,
+    observation={
+        **SPEC.observation,
+        "images.front": ArraySpec((128, 128, 3), "uint8"),
+        "images.wrist": ArraySpec((128, 128, 3), "uint8"),
+    },
+)
+
+
+def camera(number: int, count: int, side: int = 128) -> np.ndarray:
+    """What a camera may see: a gradient, four discs that move, sensor noise; (count, H, W, 3)."""
+    generator = np.random.default_rng(number)
+    y, x = np.mgrid[:side, :side]
+    background = np.stack([x * 1.2 + 40, y * 1.1 + 60, (x + y) * 0.6 + 30], -1)
+    frames = np.empty((count, side, side, 3), np.uint8)
+    for t in range(count):
+        frame = background.copy()
+        for k in range(4):
+            centre = 64 + 40 * np.cos(t / 15 + k * 1.7), 64 + 40 * np.sin(t / 11 + k + number)
+            disc = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < (6 + 3 * k) ** 2
+            frame[disc] = [90 * k % 255, (200 - 50 * k) % 255, (60 + 70 * k) % 255]
+        frames[t] = np.clip(frame + generator.normal(0, 2, frame.shape), 0, 255)
+    return frames
+
+
+def make_image_episode(number: int) -> Episode:
+    """The same with two cameras of 128 x 128."""
+    episode = make_episode(number, demo=True)
+    seen = {
+        key: camera(number + shift, STEPS + 1)
+        for shift, key in enumerate(("images.front", "images.wrist"))
+    }
+    return dataclasses.replace(episode, observations={**episode.observations, **seen})
 
 
 def make_episode(number: int, *, demo: bool) -> Episode:
@@ -95,6 +132,22 @@ def episodes(folder: Path) -> None:
     )
 
 
+def image_episodes(folder: Path) -> None:
+    """The same with two cameras."""
+    count = 10
+    made = [make_image_episode(number) for number in range(count)]
+    place = folder / "images"
+    with EpisodeStore(place, folder / "quarantine", IMAGE_SPEC) as store:
+        timed("commit of 100 steps with 2 cameras", "ms", lambda n: store.commit(made[n]), count)
+        timed("read and verify it", "ms", store.read, count)
+    size = sum(path.stat().st_size for path in place.rglob("*.parquet")) / count
+    raw = sum(value.nbytes for value in made[0].observations.values())
+    print(f"{'an episode on disk':48s} {size / 1e6:.1f} MB, in memory {raw / 1e6:.1f} MB")
+    started = time.perf_counter()
+    EpisodeStore(place, folder / "quarantine", IMAGE_SPEC).close()
+    print(f"{f'open and verify {count} of them':48s} {time.perf_counter() - started:.2f} s")
+
+
 def batches() -> None:
     """Replay and mixer with 50,000 rows."""
     mixer = Mixer(Replay(100_000, SPEC), Replay(100_000, SPEC), 256)
@@ -155,6 +208,7 @@ def main() -> None:
     where = sys.argv[1] if len(sys.argv) > 1 else None
     with tempfile.TemporaryDirectory(dir=where) as folder:
         episodes(Path(folder))
+        image_episodes(Path(folder))
         batches()
         checkpoints(Path(folder))
 

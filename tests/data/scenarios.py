@@ -13,7 +13,11 @@ from tests.data.episodes import make_episode
 
 SPEC = EnvSpec(
     name="fake/reach",
-    observation={"state": ArraySpec((3,)), "environment_state": ArraySpec((2,))},
+    observation={
+        "state": ArraySpec((3,)),
+        "environment_state": ArraySpec((2,)),
+        "images.front": ArraySpec((6, 5, 3), "uint8"),
+    },
     action=ActionSpec(3, gripper=(2,)),
     max_episode_steps=10,
 )

@@ -56,3 +56,31 @@ def test_column_statistics_merge_to_those_of_all_frames():
     assert stats["action"]["count"] == [12]
     frames = np.concatenate([episode.observations["state"][:-1] for episode in episodes])
     np.testing.assert_allclose(stats["observation.state"]["max"], frames.max(0), rtol=1e-12)
+
+
+def test_image_statistics_are_lerobots():
+    """Per channel, (C, 1, 1), in [0, 1], counted in images, merged like any other."""
+    episodes = [make_episode(SPEC, number, steps) for number, steps in enumerate((1, 7, 4))]
+    merged = ColumnStatistics()
+    for episode in episodes:
+        merged.add(ColumnStatistics.of(episode))
+    stats = merged.as_json()["observation.image"]
+    pixels = np.concatenate([episode.observations["image"][:-1] for episode in episodes]) / 255
+    for name in ("min", "max", "mean", "std"):
+        expected = getattr(pixels, name)((0, 1, 2)).reshape(3, 1, 1)
+        np.testing.assert_allclose(stats[name], expected, rtol=1e-12)
+    assert stats["count"] == [12]
+
+
+def test_image_statistics_take_a_sample():
+    large = np.zeros((100, 300, 300, 3), np.uint8)
+    large[..., 1] = 255
+    spec = EnvSpec("eye", {"image": ArraySpec((300, 300, 3), "uint8")}, ActionSpec(2), 10)
+    episode = make_episode(spec, 0, 1)
+    episode.observations["image"] = large
+    episode.frames["action"] = np.zeros((99, 2), np.float32)
+    episode.frames["reward"] = np.zeros(99, np.float32)
+    stats = ColumnStatistics.of(episode)
+    assert stats["observation.image/count"] == [32]
+    assert stats["observation.image/mean"] == [[[0.0]], [[1.0]], [[0.0]]]
+    assert stats["observation.image/std"] == [[[0.0]], [[0.0]], [[0.0]]]

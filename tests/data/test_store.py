@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import subprocess
 import sys
@@ -8,10 +9,12 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from silri.core.errors import DataError, NonFiniteError, RunFolderError, SpecError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data import layout, recovery, rows
+from silri.data.dataset import read_dataset
 from silri.data.layout import DATA_PATH, ROW_PATH, file_path
 from silri.data.store import EpisodeStore
 from tests.data.episodes import assert_equal, make_episode
@@ -143,6 +146,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path):
                         observation={
                             "state": ArraySpec((4,)),
                             "environment_state": ArraySpec((2,)),
+                            "images.front": ArraySpec((6, 5, 3), "uint8"),
                         },
                     ),
                     2,
@@ -163,10 +167,55 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(tmp_path):
     assert snapshot(tmp_path) == before
 
 
-def test_images_are_a_clear_not_yet(tmp_path):
-    spec = EnvSpec("eye", {"images.front": ArraySpec((8, 8, 3), "uint8")}, ActionSpec(2), 10)
-    with pytest.raises(SpecError, match=r"images yet: 'observation.images.front' of eye"):
+def test_images_are_lerobots(tmp_path):
+    spec = EnvSpec(
+        "eye",
+        {
+            "images.front": ArraySpec((8, 6, 3), "uint8"),
+            "images.wrist": ArraySpec((5, 7, 1), "uint8"),
+            "state": ArraySpec((2,)),
+        },
+        ActionSpec(2),
+        10,
+    )
+    committed = [make_episode(spec, 0, 9), make_episode(spec, 1, 1)]
+    with EpisodeStore(tmp_path / "e", tmp_path / "q", spec) as store:
+        for one in committed:
+            store.commit(one)
+    with EpisodeStore(tmp_path / "e", tmp_path / "q", spec) as store:
+        assert store.messages == []
+        for index, one in enumerate(committed):
+            assert_equal(store.read(index), one)
+            assert store.read(index).observations["images.front"].flags.writeable
+    for index, one in enumerate(read_dataset(tmp_path / "e", spec)):
+        assert_equal(one, committed[index])
+    info = json.loads((tmp_path / "e/meta/info.json").read_text())
+    names = ["height", "width", "channels"]
+    assert info["features"]["observation.images.front"] == {
+        "dtype": "image",
+        "shape": [8, 6, 3],
+        "names": names,
+    }
+    table = pq.read_table(tmp_path / "e" / file_path(DATA_PATH, 0))
+    column = table["observation.images.wrist"]
+    assert str(column.type) == "struct<bytes: binary, path: string>"
+    first = Image.open(io.BytesIO(column.to_pylist()[0]["bytes"]))
+    assert (first.format, first.mode, first.size) == ("PNG", "L", (7, 5))
+    stats = json.loads((tmp_path / "e/meta/stats.json").read_text())["observation.images.front"]
+    assert np.shape(stats["mean"]) == (3, 1, 1)
+    assert stats["count"] == [10]
+    changed = {**spec.observation, "images.front": ArraySpec((6, 8, 3), "uint8")}
+    other = dataclasses.replace(spec, observation=changed)
+    with pytest.raises(DataError, match=r"'observation.images.front' has shape \[8, 6, 3\] in"):
+        EpisodeStore(tmp_path / "e", tmp_path / "q", other)
+
+
+@pytest.mark.parametrize("shape", [(4,), (8, 8), (3, 8, 8), (8, 8, 4)])
+def test_other_uint8_has_no_place(tmp_path, shape):
+    spec = EnvSpec("eye", {"images.front": ArraySpec(shape, "uint8")}, ActionSpec(2), 10)
+    with pytest.raises(SpecError, match=r"'observation.images.front' of eye is uint8 with shape"):
         EpisodeStore(tmp_path / "e", tmp_path / "q", spec)
+    assert not (tmp_path / "e").exists()
 
 
 def test_another_environments_folder_is_refused_untouched(tmp_path):

@@ -204,7 +204,7 @@ def check_episode(episode: Episode, spec: EnvSpec) -> None:
             )
         if name == "human_action":
             value = value[episode.frames["is_intervention"]]
-        if not np.isfinite(value).all():
+        if value.dtype != np.uint8 and not np.isfinite(value).all():
             step = int(np.argwhere(~np.isfinite(value))[0, 0])
             raise NonFiniteError(
                 f"'{name}' of episode {episode.episode_id} is not finite, first in row {step}; "

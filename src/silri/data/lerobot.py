@@ -3,13 +3,14 @@
 What v3 has no place for goes where its own readers ignore it: an episode's row carries the final
 observation, seed, operator and checksums; ``complementary_info.*`` columns carry the rest of a
 frame. A vector (n,) is a fixed-size list, anything with one element a plain value, and more
-dimensions are flattened with the true shape in the field's metadata.
+dimensions are flattened with the true shape in the field's metadata. Images are PNG.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,9 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from silri.core.errors import SpecError
+from silri.core.specs import ArraySpec
 from silri.data.episode import Episode
+from silri.data.images import IMAGE_TYPE, decode_images, encode_images, image_column, is_image
 from silri.data.layout import parquet_bytes
 from silri.data.rows import EpisodeRow
+from silri.data.sealed import digest
 
 _OBSERVATION = "observation."
 _DIAGNOSTIC = "complementary_info.diagnostics."
@@ -80,8 +84,9 @@ def encode_frames(
     }
     fields, arrays = [], []
     for name, value in columns.items():
-        fields.append(_field(name, value, {}))
-        arrays.append(_array(value))
+        image = name.startswith(_OBSERVATION) and is_image(_spec_of(value))
+        fields.append(_field(name, value, {}, IMAGE_TYPE if image else None))
+        arrays.append(image_column(encode_images(value)) if image else _array(value))
     for name in sorted({*diagnostics, *episode.diagnostics}):
         missing = name not in episode.diagnostics
         value = np.full(steps, np.nan, np.float32) if missing else episode.diagnostics[name]
@@ -114,16 +119,23 @@ def decode_episode(data: bytes, row: EpisodeRow) -> Episode:
         meta = _metadata(field)
         if meta.get("absent"):
             continue
-        value = _values(column, (row.steps, *meta["shape"]))
+        if field.type == IMAGE_TYPE:
+            encoded = column.combine_chunks().field("bytes").to_pylist()
+            value = decode_images(encoded, tuple(meta["shape"]), field.name)
+        else:
+            value = _values(column, (row.steps, *meta["shape"]))
         if field.name.startswith(_DIAGNOSTIC):
             diagnostics[meta["name"]] = value
         elif field.name.startswith(_EXTRA):
             extras[meta["name"]] = value
         else:
             columns[field.name] = value
+    final = {key: value[None] for key, value in row.final_observation.items()}
+    for key, png in row.final_images.items():
+        shape = columns[_OBSERVATION + key].shape[1:]
+        final[key] = decode_images([png], shape, f"final_{_OBSERVATION}{key}")
     observations = {
-        key: np.concatenate([columns[_OBSERVATION + key], final[None]])
-        for key, final in row.final_observation.items()
+        key: np.concatenate([columns[_OBSERVATION + key], final[key]]) for key in row.keys
     }
     return Episode(
         episode_id=row.episode_id,
@@ -140,10 +152,41 @@ def decode_episode(data: bytes, row: EpisodeRow) -> Episode:
     )
 
 
-def peek(data: bytes) -> tuple[pa.Schema | None, dict[str, Any]]:
+def episode_row(
+    episode: Episode,
+    frames: bytes,
+    stats: Mapping[str, Sequence[Any]],
+    *,
+    episode_index: int = 0,
+    first_frame: int = 0,
+    task_index: int = 0,
+) -> EpisodeRow:
+    """The row that goes with ``frames``, the data file of ``episode``."""
+    final = {key: rows[-1:] for key, rows in episode.observations.items()}
+    images = {key for key, value in final.items() if is_image(_spec_of(value))}
+    return EpisodeRow(
+        episode_index=episode_index,
+        episode_id=episode.episode_id,
+        steps=len(episode),
+        first_frame=first_frame,
+        task_index=task_index,
+        task=episode.task,
+        success=episode.success,
+        is_demo=episode.is_demo,
+        seed=episode.seed,
+        operator=episode.operator,
+        data_sha256=digest(frames),
+        final_observation={key: value[0] for key, value in final.items() if key not in images},
+        stats=stats,
+        origin=episode.origin,
+        final_images={key: encode_images(final[key])[0] for key in sorted(images)},
+    )
+
+
+def peek(data: bytes | Path) -> tuple[pa.Schema | None, dict[str, Any]]:
     """Schema and header (episode_id, steps, is_demo, origin) of a data file; None, {} if none."""
     try:
-        schema = pq.read_schema(pa.BufferReader(data))
+        schema = pq.read_schema(data if isinstance(data, Path) else pa.BufferReader(data))
         return schema, dict(json.loads(schema.metadata[b"silri"]))
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError):
         return None, {}
@@ -151,8 +194,13 @@ def peek(data: bytes) -> tuple[pa.Schema | None, dict[str, Any]]:
 
 def feature_table(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     """The ``features`` of ``info.json`` that a data file has."""
-    features = {}
+    features: dict[str, dict[str, Any]] = {}
     for field in schema:
+        if field.type == IMAGE_TYPE:
+            shape = _metadata(field)["shape"]
+            names = ["height", "width", "channels"]
+            features[field.name] = {"dtype": "image", "shape": shape, "names": names}
+            continue
         fixed = pa.types.is_fixed_size_list(field.type)
         dtype = field.type.value_type if fixed else field.type
         features[field.name] = {
@@ -167,10 +215,17 @@ def _named(prefix: str, name: str) -> str:
     return prefix + name.replace("/", ".")  # LeRobot refuses a slash in a feature's name
 
 
-def _field(name: str, value: np.ndarray, meta: dict[str, Any]) -> pa.Field:
+def _spec_of(value: np.ndarray) -> ArraySpec:
+    return ArraySpec(value.shape[1:], value.dtype.name)
+
+
+def _field(
+    name: str, value: np.ndarray, meta: dict[str, Any], kind: pa.DataType | None = None
+) -> pa.Field:
     width = int(np.prod(value.shape[1:], dtype=np.int64))
-    kind = pa.from_numpy_dtype(value.dtype)
-    kind = kind if width == 1 else pa.list_(kind, width)
+    if kind is None:
+        kind = pa.from_numpy_dtype(value.dtype)
+        kind = kind if width == 1 else pa.list_(kind, width)
     return pa.field(name, kind, metadata={"silri": json.dumps({"shape": value.shape[1:], **meta})})
 
 

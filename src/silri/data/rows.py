@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,8 +29,9 @@ class EpisodeRow:
         first_frame: frames in all episodes before.
         task_index, task, success, is_demo, seed, operator: see :class:`Episode`.
         data_sha256: of the data file.
-        final_observation: key to (*shape).
-        stats: ``column/statistic`` to numbers, as LeRobot names them.
+        final_observation: key to (*shape), of vectors.
+        final_images: key to the PNG file of the last image.
+        stats: ``column/statistic`` to numbers, as LeRobot names them: a list, nested for images.
         origin: see :class:`Episode`.
     """
 
@@ -46,8 +47,14 @@ class EpisodeRow:
     operator: str
     data_sha256: str
     final_observation: Mapping[str, np.ndarray]
-    stats: Mapping[str, Sequence[float]]
+    stats: Mapping[str, Sequence[Any]]
     origin: str = ""
+    final_images: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def keys(self) -> list[str]:
+        """Of the observations."""
+        return sorted({*self.final_observation, *self.final_images})
 
 
 def encode_row(row: EpisodeRow) -> bytes:
@@ -77,6 +84,8 @@ def encode_row(row: EpisodeRow) -> bytes:
     }
     for key, value in row.final_observation.items():
         record[_FINAL + key] = value.ravel().tolist()
+    for key, png in row.final_images.items():
+        record[_FINAL + key] = png
     record |= {f"stats/{name}": list(values) for name, values in row.stats.items()}
     sealed = seal(record)
     return parquet_bytes(pa.Table.from_pydict({name: [value] for name, value in sealed.items()}))
@@ -111,6 +120,11 @@ def decode_row(data: bytes, where: str) -> EpisodeRow:
         final_observation={
             key: np.asarray(record[_FINAL + key], dtype).reshape(shape)
             for key, (dtype, shape) in formats.items()
+        },
+        final_images={
+            name.removeprefix(_FINAL): value
+            for name, value in record.items()
+            if name.startswith(_FINAL) and isinstance(value, bytes)
         },
         stats={
             name.removeprefix("stats/"): values

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from silri.core.errors import DataError
 from silri.data.episode import Episode
 
 DEVIATION_FLOOR = 1e-2
+# Images are sampled: this many of an episode, and every n-th pixel of large ones.
+_IMAGES, _IMAGE_SIDE = 32, 150
 
 
 class Statistics(NamedTuple):
@@ -68,12 +70,19 @@ class ColumnStatistics:
         self._columns: dict[str, dict[str, np.ndarray]] = {}
 
     @staticmethod
-    def of(episode: Episode) -> dict[str, list[float]]:
-        """Statistics of one episode's frames: ``column/statistic`` to a number per dimension."""
+    def of(episode: Episode) -> dict[str, list[Any]]:
+        """Statistics of one episode's frames.
+
+        Returns:
+            ``column/statistic`` to a number per dimension; for images (C, 1, 1) in [0, 1].
+        """
         columns = {f"observation.{key}": rows[:-1] for key, rows in episode.observations.items()}
         columns |= {"action": episode.frames["action"], "next.reward": episode.frames["reward"]}
-        result: dict[str, list[float]] = {}
+        result: dict[str, list[Any]] = {}
         for name, column in columns.items():
+            if column.dtype == np.uint8 and column.ndim == 4:
+                result |= {f"{name}/{k}": v for k, v in _image_statistics(column).items()}
+                continue
             rows = column.reshape(len(episode), -1).astype(np.float64)
             with np.errstate(invalid="ignore"):  # an episode for quarantine may hold infinities
                 for statistic in ("min", "max", "mean", "std"):
@@ -81,7 +90,7 @@ class ColumnStatistics:
             result[f"{name}/count"] = [len(episode)]
         return result
 
-    def add(self, stats: Mapping[str, Sequence[float]]) -> None:
+    def add(self, stats: Mapping[str, Sequence[Any]]) -> None:
         """Merge what :meth:`of` said about one more episode."""
         grouped: dict[str, dict[str, np.ndarray]] = {}
         for name, values in stats.items():
@@ -91,12 +100,37 @@ class ColumnStatistics:
             old = self._columns.get(column)
             self._columns[column] = new if old is None else _merge(old, new)
 
-    def as_json(self) -> dict[str, dict[str, list[float]]]:
+    def as_json(self) -> dict[str, dict[str, list[Any]]]:
         """The content of ``meta/stats.json``."""
         return {
             column: {statistic: values.tolist() for statistic, values in stats.items()}
             for column, stats in self._columns.items()
         }
+
+
+def _image_statistics(images: np.ndarray) -> dict[str, list[Any]]:
+    """Per channel over a sample; ``count`` is in images, as LeRobot counts them."""
+    steps, height, width, channels = images.shape
+    chosen = np.unique(np.linspace(0, steps - 1, min(steps, _IMAGES)).round().astype(np.int64))
+    stride = max(1, max(height, width) // _IMAGE_SIDE)
+    pixels = images[chosen, ::stride, ::stride]
+    values = np.arange(256) / 255
+    columns = []
+    for channel in range(channels):
+        # From a histogram: exact, and several times as fast as float arithmetic on every pixel.
+        counts = np.bincount(pixels[..., channel].ravel(), minlength=256)
+        seen = np.flatnonzero(counts)
+        share = counts / counts.sum()
+        mean = share @ values
+        deviation = np.sqrt(share @ (values - mean) ** 2)
+        columns.append((values[seen[0]], values[seen[-1]], mean, deviation))
+    result: dict[str, list[Any]] = {
+        name: np.reshape(numbers, (channels, 1, 1)).tolist()
+        for name, numbers in zip(
+            ("min", "max", "mean", "std"), zip(*columns, strict=True), strict=True
+        )
+    }
+    return {**result, "count": [len(chosen)]}
 
 
 def _merge(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -21,10 +21,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from silri.core.errors import DataError, SpecError
+from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
 from silri.data import files
 from silri.data.episode import Episode, check_episode
+from silri.data.images import check_storable, is_image
 from silri.data.info import encode_info, refuse_foreign, silri_format
 from silri.data.layout import (
     DATA_PATH,
@@ -34,7 +35,7 @@ from silri.data.layout import (
     TASKS_PATH,
     file_path,
 )
-from silri.data.lerobot import decode_episode, encode_frames, feature_table, peek
+from silri.data.lerobot import decode_episode, encode_frames, episode_row, feature_table, peek
 from silri.data.lock import FolderLock
 from silri.data.quarantine import Quarantine, Quarantined
 from silri.data.recovery import recover, write_episode
@@ -69,23 +70,18 @@ class EpisodeStore:
         Args:
             folder: the dataset; created if missing.
             quarantine: where damaged and refused episodes go; created when first needed.
-            spec: of the environment; vectors only.
+            spec: of the environment. Images are (H, W, 3) or (H, W, 1) uint8, kept as PNG.
             diagnostics: names that ``Agent.act`` will report. Each gets a column in every
                 episode (NaN where it said nothing); other names are stored too, but LeRobot
                 then returns None for them in episodes that lack them.
 
         Raises:
             RunFolderError: if another process writes there.
-            SpecError: on an image observation: not supported yet.
+            SpecError: a uint8 observation that is no image.
             DataError: if the stored episodes do not fit ``spec`` (names the column), or another
                 program or a later version of silri wrote the folder; nothing is changed then.
         """
-        for key, array in spec.observation.items():
-            if array.dtype == "uint8":
-                raise SpecError(
-                    f"the store cannot keep images yet: 'observation.{key}' of {spec.name} is "
-                    "uint8; use the environment's vector observations"
-                )
+        check_storable(spec)
         self.folder = folder
         self.spec = spec
         self._diagnostics = tuple(diagnostics)
@@ -221,21 +217,13 @@ class EpisodeStore:
             fps=self.spec.control_hz,
             diagnostics=self._diagnostics,
         )
-        row = EpisodeRow(
+        row = episode_row(
+            episode,
+            frames,
+            ColumnStatistics.of(episode),
             episode_index=index,
-            episode_id=episode.episode_id,
-            steps=len(episode),
             first_frame=first_frame,
             task_index=task_index,
-            task=episode.task,
-            success=episode.success,
-            is_demo=episode.is_demo,
-            seed=episode.seed,
-            operator=episode.operator,
-            data_sha256=digest(frames),
-            final_observation={key: rows[-1] for key, rows in episode.observations.items()},
-            stats=ColumnStatistics.of(episode),
-            origin=episode.origin,
         )
         return row, frames
 
@@ -247,9 +235,7 @@ class EpisodeStore:
         self._statistics = ColumnStatistics()
         self._tasks: list[str] = []
         for row in rows:
-            self._remember(
-                row, (self.folder / file_path(DATA_PATH, row.episode_index)).read_bytes()
-            )
+            self._remember(row, self.folder / file_path(DATA_PATH, row.episode_index))
         if not rows and not (self.folder / INFO_PATH).exists():
             return
         self._check_features()
@@ -268,23 +254,26 @@ class EpisodeStore:
     def _check_features(self) -> None:
         """Stored columns against the spec, before anything is written."""
         expected = {
-            f"observation.{key}": array.shape for key, array in self.spec.observation.items()
+            f"observation.{key}": list(array.shape)
+            if is_image(array)
+            else [max(1, _product(array.shape))]
+            for key, array in self.spec.observation.items()
         }
-        expected |= {"action": (self.spec.action.size,)}
+        expected |= {"action": [self.spec.action.size]}
         stored = {
             name: feature["shape"]
             for name, feature in self._features.items()
             if name == "action" or name.startswith("observation.")
         }
         for name in sorted(stored.keys() | expected.keys()) if self.rows else ():
-            size = [max(1, _product(expected[name]))] if name in expected else None
-            if stored.get(name) != size:
+            if stored.get(name) != expected.get(name):
                 raise DataError(
-                    f"'{name}' has shape {stored.get(name)} in {self.folder} and {size} in "
-                    f"{self.spec.name}; this folder belongs to another environment or setting"
+                    f"'{name}' has shape {stored.get(name)} in {self.folder} and "
+                    f"{expected.get(name)} in {self.spec.name}; this folder belongs to another "
+                    "environment or setting"
                 )
 
-    def _remember(self, row: EpisodeRow, frames: bytes) -> None:
+    def _remember(self, row: EpisodeRow, frames: bytes | Path) -> None:
         self.rows.append(row)
         self.origins |= {row.origin} - {""}
         schema, _ = peek(frames)
