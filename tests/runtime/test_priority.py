@@ -216,6 +216,19 @@ assert ("nice -10" in report.obtained) <= (os.getpriority(os.PRIO_PROCESS, 0) ==
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@linux
+def test_a_real_process_that_never_blocks_loses_fifo():
+    code = """
+import os, time
+from silri.runtime import priority
+priority.FIFO_LIMIT_S = 0.05
+if "SCHED_FIFO 10" in priority.favour_control(priority.control_core(), fifo=True).obtained:
+    while os.sched_getscheduler(0) == os.SCHED_FIFO:
+        assert time.process_time() < 20, "nobody took it away"
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_a_child_s_libraries_get_their_threads():
     limits = priority.limit_threads(2)
     assert set(limits.values()) == {"2"}

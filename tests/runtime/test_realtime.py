@@ -409,7 +409,7 @@ def test_a_stall_is_said_once():
     assert details == {"loop/stalled_s": pytest.approx(40.0)}
     metrics = loop.timing.end_episode()
     assert (metrics["loop/late"], metrics["loop/overruns"]) == (1, 1)
-    assert loop.timing.summary()["stalls"] == 1
+    assert loop.timing.to_json()["stalls"] == 1
 
 
 def test_a_policy_of_seconds_is_an_alarm_not_a_string_of_stalls():
@@ -448,7 +448,7 @@ def test_metrics_are_of_one_episode_and_the_summary_of_all():
     assert second["loop/period_p50_ms"] == pytest.approx(1e3 * (SLOW + 0.01), rel=0.01)
     assert math.isnan(loop.timing.end_episode()["loop/period_p50_ms"])  # nothing since
 
-    summary = json.loads(json.dumps(loop.timing.summary(), allow_nan=False))
+    summary = json.loads(json.dumps(loop.timing.to_json(), allow_nan=False))
     assert (summary["hz"], summary["late"]) == (HZ, 8)
     histograms = {k: Histogram.from_json(v) for k, v in summary["histograms"].items()}
     assert {histogram.count for histogram in histograms.values()} == {16}

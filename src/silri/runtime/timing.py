@@ -201,7 +201,7 @@ class LoopTiming:
             self._counts[name] = 0
         return metrics
 
-    def summary(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Of all episodes that have ended: for ``loop.json``."""
         return {
             "hz": self._hz,
