@@ -2,46 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
 from silri.data.episode import Episode, check_episode
-from silri.data.info import silri_format
-from silri.data.layout import DATA_PATH, ROW_PATH, file_path
+from silri.data.foreign import read_foreign
+from silri.data.info import is_foreign, read_info, silri_format
+from silri.data.layout import DATA_PATH, INFO_PATH, ROW_PATH, file_path
 from silri.data.lerobot import decode_episode
 from silri.data.rows import decode_row
 from silri.data.sealed import digest
 
 
-def read_dataset(folder: Path, spec: EnvSpec | None = None) -> list[Episode]:
-    """Every episode of a dataset that silri recorded, in order.
+def read_dataset(
+    folder: Path, spec: EnvSpec | None = None, *, demonstrations: bool = True
+) -> list[Episode]:
+    """Every episode of a dataset, in order; see :func:`iterate_dataset`."""
+    return list(iterate_dataset(folder, spec, demonstrations=demonstrations))
+
+
+def iterate_dataset(
+    folder: Path, spec: EnvSpec | None = None, *, demonstrations: bool = True
+) -> Iterator[Episode]:
+    """Every episode of a dataset, in order, one in memory at a time.
 
     Args:
-        folder: the dataset (``runs/NAME/episodes``, or what ``silri record`` wrote).
+        folder: ``runs/NAME/episodes``, what ``silri record`` wrote, or any LeRobotDataset v3.0
+            (:mod:`silri.data.foreign` says how what it lacks is filled in).
         spec: check the episodes against it; None reads whatever is there.
+        demonstrations: of a dataset that silri did not record: a person acted in every frame.
 
     Raises:
-        DataError: no dataset there, of a later version, or an episode is damaged.
+        DataError: no dataset there, of another version, or an episode is damaged.
         SpecError: an episode does not fit ``spec``.
     """
-    if not (folder / "meta" / "info.json").is_file():
-        raise DataError(f"{folder} is no dataset: it has no meta/info.json")
+    if not (folder / INFO_PATH).is_file():
+        raise DataError(f"{folder} is no dataset: it has no {INFO_PATH}")
     silri_format(folder)
-    episodes: list[Episode] = []
-    while (folder / file_path(ROW_PATH, len(episodes))).exists():
-        index = len(episodes)
-        name = file_path(ROW_PATH, index)
-        row = decode_row((folder / name).read_bytes(), name)
-        path = folder / file_path(DATA_PATH, index)
-        data = path.read_bytes() if path.exists() else b""
-        if digest(data) != row.data_sha256:
-            raise DataError(
-                f"{path} is missing or does not match its checksum; resume or record into "
-                f"{folder} once to set it aside"
-            )
-        episode = decode_episode(data, row)
+    info = read_info(folder)
+    if info is not None and is_foreign(info):
+        yield from read_foreign(folder, info, spec, demonstrations)
+        return
+    index = 0
+    while (folder / file_path(ROW_PATH, index)).exists():
+        episode = _read_episode(folder, index)
         if spec is not None:
             check_episode(episode, spec)
-        episodes.append(episode)
-    return episodes
+        yield episode
+        index += 1
+
+
+def _read_episode(folder: Path, index: int) -> Episode:
+    name = file_path(ROW_PATH, index)
+    row = decode_row((folder / name).read_bytes(), name)
+    path = folder / file_path(DATA_PATH, index)
+    data = path.read_bytes() if path.exists() else b""
+    if digest(data) != row.data_sha256:
+        raise DataError(
+            f"{path} is missing or does not match its checksum; 'silri data repair {folder}' "
+            "sets it aside"
+        )
+    return decode_episode(data, row)

@@ -75,6 +75,12 @@ def silri_format(folder: Path) -> int | None:
     return version
 
 
+def is_foreign(info: Mapping[str, Any]) -> bool:
+    """Whether a dataset with this ``info.json`` was recorded by another program."""
+    features = _features(info)
+    return "silri_format" not in info and bool(features) and _OURS not in features
+
+
 def refuse_foreign(folder: Path) -> None:
     """Protect a dataset of another program: to the store, each of its episodes looks damaged.
 
@@ -82,7 +88,7 @@ def refuse_foreign(folder: Path) -> None:
         DataError: ``folder`` holds a dataset that silri did not record.
     """
     info = read_info(folder)
-    if info and "silri_format" not in info and _features(info) and _OURS not in _features(info):
+    if info is not None and is_foreign(info):
         raise DataError(
             f"{folder} holds a dataset that silri did not record (no silri_format in {INFO_PATH}); "
             "it is not changed. Record into another folder, or read this one as demonstrations "

@@ -1,0 +1,133 @@
+"""Frames of mp4 files through PyAV, an optional package: ``pip install 'silri[video]'``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from silri.core.errors import DataError, MissingExtraError
+
+
+def load_av() -> ModuleType:
+    """The package, if it is installed.
+
+    Raises:
+        MissingExtraError: it is not.
+    """
+    try:
+        import av
+    except ImportError:
+        raise MissingExtraError("video", "a dataset with videos") from None
+    return av
+
+
+def read_frames(
+    path: Path, times: Sequence[float], fps: float, shape: tuple[int, ...], name: str
+) -> np.ndarray:
+    """The frames that a video shows at ``times``.
+
+    Args:
+        path: the video.
+        times: ascending, in seconds.
+        fps: of the dataset; a frame may be off by less than half of its period.
+        shape: (H, W, C) that the frames must have.
+        name: of the column, for errors.
+
+    Returns:
+        (T, H, W, C) uint8.
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+        DataError: no such video, it is damaged or too short, or its frames have another size.
+    """
+    av = load_av()
+    if not path.is_file():
+        raise DataError(f"{path} is missing; '{name}' is in it: copy or download it again")
+    result = np.empty((len(times), *shape), np.uint8)
+    found = 0
+    try:
+        with av.open(str(path)) as container:
+            for time, frame in _decode(container, times[0]):
+                while found < len(times) and abs(time - times[found]) < 0.5 / fps:
+                    result[found] = _pixels(frame, shape, name, path)
+                    found += 1
+                if found == len(times) or time > times[-1]:
+                    break
+    except av.error.FFmpegError as error:
+        raise DataError(f"{path} is no readable video: {error}") from None
+    if found < len(times):
+        raise DataError(
+            f"{path} has no frame at {times[found]:.3f} s, where '{name}' has one; the file is "
+            "cut or belongs to another dataset: copy or download it again"
+        )
+    return result
+
+
+def write_frames(path: Path, frames: Iterator[np.ndarray], fps: int) -> dict[str, Any]:
+    """Write a video as LeRobot writes its own, lossy.
+
+    Args:
+        path: does not exist yet.
+        frames: (H, W, C) uint8 each; one channel is shown as grey.
+        fps: frames per second.
+
+    Returns:
+        What ``info.json`` says about it (``video.codec`` and so on).
+
+    Raises:
+        MissingExtraError: PyAV is not installed.
+        DataError: this PyAV has no encoder that fits.
+    """
+    av = load_av()
+    codec = next((c for c in ("libsvtav1", "h264") if c in av.codecs_available), None)
+    if codec is None:
+        raise DataError("this PyAV has neither libsvtav1 nor h264; install av from PyPI")
+    # LeRobot's own settings: a key frame every second one, so that any frame is found at once.
+    options = {"g": "2", "crf": "30"} | ({"preset": "12"} if codec == "libsvtav1" else {})
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, fps, options=options)
+        stream.pix_fmt = "yuv420p"
+        for number, pixels in enumerate(frames):
+            if not number:
+                stream.height, stream.width = pixels.shape[:2]
+            colour = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
+        container.mux(stream.encode())
+        height, width = stream.height, stream.width
+    return {
+        "video.height": height,
+        "video.width": width,
+        "video.codec": "av1" if codec == "libsvtav1" else codec,
+        "video.pix_fmt": "yuv420p",
+        "video.is_depth_map": False,
+        "video.fps": fps,
+        "video.channels": 3,
+        "has_audio": False,
+    }
+
+
+def _decode(container: Any, start: float) -> Iterator[tuple[float, Any]]:
+    """Every frame from the last key frame before ``start`` on, with its time."""
+    if not container.streams.video:
+        raise DataError(f"{container.name} has no video in it")
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    if start > 0:
+        container.seek(int(start / stream.time_base), stream=stream, backward=True)
+    for frame in container.decode(stream):
+        if frame.pts is not None:
+            yield float(frame.pts * stream.time_base), frame
+
+
+def _pixels(frame: Any, shape: tuple[int, ...], name: str, path: Path) -> np.ndarray:
+    if (frame.height, frame.width) != shape[:2]:
+        raise DataError(
+            f"{path} shows frames of {frame.height} x {frame.width}; '{name}' is "
+            f"{shape[0]} x {shape[1]} in meta/info.json"
+        )
+    pixels: np.ndarray = frame.to_ndarray(format="rgb24" if shape[2] == 3 else "gray8")
+    return pixels.reshape(shape)
