@@ -44,7 +44,7 @@ LEVELS_0_TO_4 = f"{LEVELS_0_TO_2} configs runtime"
 RULES = {
     "core": rule("", "numpy"),
     "nn": rule("core", "numpy jax flax optax"),
-    "data": rule("core", "numpy pyarrow PIL av h5py"),
+    "data": rule("core", "numpy pyarrow msgpack PIL av h5py"),
     # Last: each device's own library, inside its driver.
     "intervention": rule("core", "numpy msgpack pynput pygame hid lerobot"),
     "robots": rule("core", "numpy gymnasium lerobot"),
@@ -63,7 +63,7 @@ RULES = {
 # Single modules that may import more than their package.
 EXCEPTIONS = {
     "silri.data.augment": JAX,
-    "silri.runtime.cluster": frozenset({"ray"}),
+    "silri.runtime.cluster": frozenset({"ray", "psutil"}),
     "silri.evaluation.benchmark": frozenset({"ray"}),
 }
 TOP_LEVEL = {"silri", "silri.__main__"}  # the version, and `python -m silri`

@@ -17,6 +17,8 @@ VERBS = {
     "train": "train an agent with an operator in the loop, or resume a run",
     "eval": "how often a trained policy succeeds on its own",
     "record": "record demonstrations into a dataset",
+    "learner": "learn from robots, here or on other machines",
+    "actor": "drive one robot for a learner",
     "plot": "learning curves of one or several runs",
     "list": "agents, envs or operators",
 }

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
@@ -15,6 +16,7 @@ from silri.cli.signals import stop_on_signal
 from silri.configs.run import RunConfig
 from silri.configs.serialize import differences
 from silri.core.errors import ConfigError, UsageError
+from silri.core.registry import unknown_name
 from silri.envs.config import EnvConfig
 from silri.evaluation.curves import read_run
 from silri.evaluation.evaluate import evaluate, mean_actor
@@ -27,13 +29,20 @@ from silri.runtime.local import LocalRun
 from silri.runtime.prepare import make_operator
 from silri.runtime.session import Interrupted
 
+if TYPE_CHECKING:
+    from silri.runtime.cluster.learner import Learner
+
+RUNTIMES = ("local", "cluster")
 NAMES = ("agent", "preset", "env", "operator")
 DESCRIPTION = """Train an agent with an operator in the loop.
 
 Names come first: --agent NAME (silri), --preset NAME (default), --env NAME
 (metaworld/drawer-open-v3), --operator NAME (heterogeneous); 'silri list agents|envs|operators'
 shows them. Every field below can then be set, e.g. --agent.kappa 3 --env.reset-range 0.03.
---resume FOLDER goes on with a run; only --steps may differ then."""
+--resume FOLDER goes on with a run; only --steps may differ then.
+
+--runtime cluster trains with --robots N simulated robots, each in processes of its own, and a
+learner beside them; robots on other machines join with 'silri actor'."""
 
 
 @dataclass(frozen=True)
@@ -43,35 +52,88 @@ class Arguments:
     config: Annotated[RunConfig, tyro.conf.arg(name="")]
     out: Path | None = None  # new run folder; default runs/AGENT-TASK-SEED
     resume: Path | None = None  # run folder to go on with
+    robots: int = 1  # with --runtime cluster: robots on this machine
+
+
+Flags = TypeVar("Flags", bound=Arguments)
 
 
 def main(arguments: list[str]) -> int:
     """Train and return the exit code."""
+    taken = take_names(arguments, ("runtime",))
+    runtime = taken.get("runtime", "local")
+    if runtime not in RUNTIMES:
+        raise unknown_name("runtime", runtime, RUNTIMES)
+    folder, config, chosen = open_run(taken.rest, Arguments, "silri train", DESCRIPTION)
+    if runtime == "local":
+        if chosen.robots != 1:
+            raise ConfigError("--robots needs --runtime cluster")
+        return run(folder, config)
+    if chosen.robots < 1:
+        raise ConfigError(f"--robots takes 1 or more, got {chosen.robots}")
+    from silri.cli.cluster import Ports, free_port, run_learner
+    from silri.runtime.cluster.security import default_token_path
+
+    ports = Ports("127.0.0.1", free_port(), free_port())
+    names = [f"robot-{number}" for number in range(1, chosen.robots + 1)]
+    return run_learner(folder, config, ports, default_token_path(), names)
+
+
+def open_run(
+    arguments: list[str], kind: type[Flags], prog: str, description: str
+) -> tuple[RunFolder, RunConfig, Flags]:
+    """A new run, or with ``--resume`` the one that is there, and the verb's own flags."""
     names = take_names(arguments, NAMES)
     resume = take_names(names.rest, ("resume",))
     if "resume" in resume.values:
-        folder, config = _resumed(Path(resume.values["resume"]), names, resume.rest)
-    else:
-        chosen: Arguments = parse(
-            Arguments,
-            names.rest,
-            prog="silri train",
-            description=DESCRIPTION,
-            default=Arguments(config=preset_config(names)),
+        path = Path(resume.values["resume"])
+        folder, stored = RunFolder.open(path)
+        _check_names(path, names, stored)
+        chosen = parse(
+            kind, resume.rest, prog=prog, description=description, default=kind(config=stored)
         )
-        config = chosen.config
-        _check(config)
-        folder = RunFolder.create(chosen.out or _default_folder(config), config)
-    return run(folder, config)
+        return folder, _resumed(folder, stored, chosen), chosen
+    chosen = parse(
+        kind,
+        names.rest,
+        prog=prog,
+        description=description,
+        default=kind(config=preset_config(names)),
+    )
+    _check(chosen.config)
+    out = chosen.out or _default_folder(chosen.config)
+    return RunFolder.create(out, chosen.config), chosen.config, chosen
 
 
 def run(folder: RunFolder, config: RunConfig) -> int:
     """Train in ``folder`` until done or interrupted, with a live display."""
+    with stop_on_signal() as stop:
+        return _learn(LocalRun, folder, config, stop)
+
+
+def learn_from_robots(folder: RunFolder, config: RunConfig, stop: Callable[[], bool]) -> int:
+    """The learner's process of a cluster run."""
+    from silri.runtime.cluster.learner import Learner
+
+    def create(config: RunConfig, folder: RunFolder, **keywords: Any) -> Learner:
+        env = config.env.create()
+        env.close()
+        return Learner(config, folder, env.env_spec, **keywords)
+
+    return _learn(create, folder, config, stop)
+
+
+def _learn(
+    create: Callable[..., LocalRun | Learner],
+    folder: RunFolder,
+    config: RunConfig,
+    stop: Callable[[], bool],
+) -> int:
     enable_compilation_cache()
     evaluation_env = config.env.create()
     console = Console(config, folder.path)
-    with stop_on_signal() as stop, console:
-        training = LocalRun(
+    with console:
+        training = create(
             config,
             folder,
             evaluate=lambda agent: evaluate(
@@ -117,8 +179,7 @@ def preset_config(names: Names) -> RunConfig:
     )
 
 
-def _resumed(path: Path, names: Names, rest: list[str]) -> tuple[RunFolder, RunConfig]:
-    folder, stored = RunFolder.open(path)
+def _check_names(path: Path, names: Names, stored: RunConfig) -> None:
     wanted = {
         "agent": stored.agent_name,
         "preset": stored.preset,
@@ -128,10 +189,10 @@ def _resumed(path: Path, names: Names, rest: list[str]) -> tuple[RunFolder, RunC
     for name, value in names.values.items():
         if value != wanted[name]:
             raise ConfigError(f"{path} was made with --{name} {wanted[name]}, not {value}")
-    default = Arguments(config=stored)
-    chosen: Arguments = parse(
-        Arguments, rest, prog="silri train", description=DESCRIPTION, default=default
-    )
+
+
+def _resumed(folder: RunFolder, stored: RunConfig, chosen: Arguments) -> RunConfig:
+    """The configuration to go on with: the stored one, but for the budget."""
     if chosen.out is not None:
         raise UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
     changed = differences(stored, replace(chosen.config, steps=stored.steps))
@@ -139,7 +200,7 @@ def _resumed(path: Path, names: Names, rest: list[str]) -> tuple[RunFolder, RunC
         raise ConfigError(f"a resumed run keeps its configuration; differing: {'; '.join(changed)}")
     if chosen.config.steps != stored.steps:
         folder.write_config(chosen.config)
-    return folder, chosen.config
+    return chosen.config
 
 
 def _default_folder(config: RunConfig) -> Path:

@@ -27,13 +27,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class RuntimeConfig:
-    """How the loop runs; nothing here changes what is learned, except ``blend_steps``."""
+    """How the loop runs; in one process, only ``blend_steps`` changes what is learned."""
 
     blend_steps: int = 1  # steps over which control is handed over
     checkpoint_every: int = 1_000  # steps; taken at the next episode end
     checkpoints_kept: int = 3  # newest ones
     log_every: int = 100  # steps between learner metrics
     tensorboard: bool = True  # also write event files
+    rate_hz: float = 0.0  # steps per second to keep, as a robot does; 0: as fast as it can
+    updates_per_step: float = 1.0  # cluster: learner iterations per environment step
+    publish_every: int = 50  # cluster: learner iterations between two versions for the robots
+    max_lag: int = 1_000  # cluster: steps the learner may be behind before robots wait; 0: never
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,22 @@ class RunConfig:
                 self.runtime.checkpoints_kept >= 1,
                 "1 or more",
             ),
+            "runtime.rate_hz": (
+                self.runtime.rate_hz,
+                0.0 <= self.runtime.rate_hz < float("inf"),
+                "0 (as fast as it can) or a number of Hz",
+            ),
+            "runtime.updates_per_step": (
+                self.runtime.updates_per_step,
+                0.0 < self.runtime.updates_per_step < float("inf"),
+                "a positive number",
+            ),
+            "runtime.publish_every": (
+                self.runtime.publish_every,
+                self.runtime.publish_every >= 1,
+                "1 or more",
+            ),
+            "runtime.max_lag": (self.runtime.max_lag, self.runtime.max_lag >= 0, "0 or more"),
             "runtime.log_every": (
                 self.runtime.log_every,
                 self.runtime.log_every >= 1,

@@ -1,0 +1,179 @@
+"""What ``silri train --runtime cluster``, ``silri learner`` and ``silri actor`` have in common."""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from silri.cli.main import DONE, INTERRUPTED
+from silri.cli.signals import stop_on_signal
+from silri.configs.run import RunConfig
+from silri.core.clock import MonotonicClock
+from silri.core.errors import ConfigError
+from silri.data import files
+from silri.runtime.cluster.lifeline import Lifeline
+from silri.runtime.cluster.paths import LivePaths, SpoolPaths, write_record
+from silri.runtime.cluster.security import check_token, ensure_token
+from silri.runtime.cluster.setup import prepare_run
+from silri.runtime.cluster.supervisor import Child, Supervisor
+from silri.runtime.cluster.transport import import_ray
+from silri.runtime.folder import RunFolder
+from silri.runtime.priority import control_core
+
+POLL_S = 0.2
+COMPILING_S = 300.0  # a control loop may be silent for so long: JAX compiles, a device calibrates
+MODULE = (sys.executable, "-m", "silri.cli.process")
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the head listens.
+
+    Attributes:
+        host: an address of this machine.
+        client: what uplinks connect to.
+        internal: Ray's own.
+    """
+
+    host: str
+    client: int
+    internal: int
+
+    @property
+    def address(self) -> str:
+        """For ``silri actor --address``."""
+        return f"{self.host}:{self.client}"
+
+
+def run_learner(
+    folder: RunFolder, config: RunConfig, ports: Ports, token: Path, robots: Sequence[str]
+) -> int:
+    """Supervise a learner, its link, and robots on this machine; returns the exit code."""
+    import_ray()
+    ensure_token(token)
+    live = LivePaths(folder.path)
+    files.make_dir(live.logs)
+    with stop_on_signal() as stop:
+        for message in prepare_run(folder, config, stop):
+            print(message, file=sys.stderr)
+        if stop():
+            return INTERRUPTED
+        lifeline = Lifeline(live.folder)
+        write_record(live.owner, {"lifeline": str(lifeline.path)}, durable=True)
+        # Robots that keep a rate share this machine: one core is theirs.
+        core = control_core() if robots and config.runtime.rate_hz else None
+        common = ("--lifeline", str(lifeline.path))
+        learner = (*MODULE, "learn", "--run", str(folder.path), *common, *_core(core))
+        link = (
+            *(*MODULE, "link", "--run", str(folder.path), *common, "--token", str(token)),
+            *("--address", ports.address, "--port", str(ports.internal)),
+        )
+        children = [
+            Child("link", link, None, heartbeat=live.link),
+            Child("learner", learner, None, leads=True, grace_s=60.0),
+        ]
+        for name in robots:
+            spool = live.folder / "robots" / name
+            children += robot_children(
+                spool, name, ports.address, token, lifeline, core, leads=False
+            )
+        try:
+            return _supervise(Supervisor(children, MonotonicClock()), stop)
+        finally:
+            lifeline.release()
+
+
+def run_robot(spool: Path, name: str, address: str, token: Path) -> int:
+    """Supervise the control loop and the uplink of one robot; returns the exit code."""
+    import_ray()
+    check_token(token)
+    files.make_dir(spool)
+    lifeline = Lifeline(spool)
+    core = control_core()
+    children = robot_children(spool, name, address, token, lifeline, core, leads=True)
+    with stop_on_signal() as stop:
+        try:
+            return _supervise(Supervisor(children, MonotonicClock()), stop)
+        finally:
+            lifeline.release()
+
+
+def robot_children(
+    spool: Path,
+    name: str,
+    address: str,
+    token: Path,
+    lifeline: Lifeline,
+    core: int | None,
+    *,
+    leads: bool,
+) -> list[Child]:
+    """The two processes of a robot; ``leads``: when its loop is done, so is the supervisor."""
+    paths = SpoolPaths(spool)
+    files.make_dir(spool)
+    common = (
+        *("--spool", str(spool), "--robot", name, "--lifeline", str(lifeline.path)),
+        *("--token", str(token), "--address", address),
+    )
+    control = (*MODULE, "control", *common, *_core(core))
+    return [
+        Child(
+            f"{name}: control loop",
+            control,
+            None,
+            heartbeat=paths.control,
+            patience_s=COMPILING_S,
+            leads=leads,
+        ),
+        Child(
+            f"{name}: uplink",
+            (*MODULE, "uplink", *common),
+            None,
+            heartbeat=paths.uplink,
+            patience_s=90.0,
+            grace_s=15.0,
+        ),
+    ]
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def check_name(name: str) -> str:
+    """A robot's name, fit for a path and a message.
+
+    Raises:
+        ConfigError: if not.
+    """
+    if not name or not all(letter.isalnum() or letter in "-_" for letter in name):
+        raise ConfigError(f"--name takes letters, digits, - and _, got {name!r}")
+    return name
+
+
+def _core(core: int | None) -> tuple[str, ...]:
+    return () if core is None else ("--core", str(core))
+
+
+def _supervise(supervisor: Supervisor, stop: Callable[[], bool]) -> int:
+    clock = MonotonicClock()
+    while not (stop() or supervisor.finished or supervisor.failed):
+        for message in supervisor.poll():
+            print(message, file=sys.stderr, flush=True)
+        clock.sleep(POLL_S)
+    # Robots first: the uplinks then send what they have to a hub that is still there.
+    supervisor.stop(lambda name: name.endswith("control loop"))
+    supervisor.stop(lambda name: name.endswith("uplink"))
+    supervisor.stop(lambda name: name == "learner")
+    supervisor.stop()
+    if supervisor.failed:
+        code, text = supervisor.failed
+        print(text, file=sys.stderr)
+        return code
+    return DONE if supervisor.finished else INTERRUPTED

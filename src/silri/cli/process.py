@@ -1,0 +1,152 @@
+"""The processes of a cluster run, started by its supervisor: ``python -m silri.cli.process KIND``.
+
+Each stops when it is asked to (SIGTERM) or when the supervisor is dead, and imports only what it
+needs: the link and the uplink do without JAX, the learner and the control loop without Ray.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from silri.cli.main import DONE, FAILED, INTERRUPTED, USAGE
+from silri.cli.signals import stop_on_signal
+from silri.core.clock import MonotonicClock
+from silri.core.errors import SilriError, UsageError
+from silri.runtime.cluster.lifeline import watch
+
+GRACE_S = 15.0  # for a process without a supervisor to end by itself
+DRAIN_S = 10.0  # for an uplink to send what waits
+
+Stop = Callable[[], bool]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one process and return its exit code; 2 says that starting it again is no use."""
+    parser = argparse.ArgumentParser(prog="silri.cli.process", description=__doc__)
+    parser.add_argument("kind", choices=sorted(KINDS))
+    parser.add_argument("--lifeline", type=Path, required=True)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--spool", type=Path)
+    parser.add_argument("--robot")
+    parser.add_argument("--address")
+    parser.add_argument("--port", type=int)
+    parser.add_argument("--token", type=Path)
+    parser.add_argument("--core", type=int)
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    warnings.filterwarnings("ignore", module="ray")
+    try:
+        with _stopping(chosen.lifeline) as stop:
+            return KINDS[chosen.kind](chosen, stop)
+    except UsageError as error:
+        print(f"silri {chosen.kind}: {error}", file=sys.stderr)
+        return USAGE
+    except SilriError as error:
+        print(f"silri {chosen.kind}: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+@contextmanager
+def _stopping(lifeline: Path) -> Iterator[Stop]:
+    """True once a signal came or the supervisor is dead; then it is a matter of seconds."""
+    orphaned = threading.Event()
+
+    def on_death() -> None:
+        orphaned.set()
+        timer = threading.Timer(GRACE_S, os._exit, (FAILED,))
+        timer.daemon = True
+        timer.start()
+
+    watch(lifeline, on_death)
+    with stop_on_signal() as signalled:
+        yield lambda: signalled() or orphaned.is_set()
+
+
+def _link(chosen: argparse.Namespace, stop: Stop) -> int:
+    from silri.runtime.cluster.link import run_link
+    from silri.runtime.cluster.paths import LivePaths
+    from silri.runtime.cluster.security import authenticated, check_token
+    from silri.runtime.cluster.transport import LOOPBACK_ONLY, QUIET, Head
+
+    host, client_port = chosen.address.rsplit(":", 1)
+    environment = authenticated({**os.environ, **QUIET}, check_token(chosen.token))
+    environment |= LOOPBACK_ONLY if host == "127.0.0.1" else {}
+    os.environ.update(environment)
+    head = Head(
+        LivePaths(chosen.run).ray, host=host, port=chosen.port, client_port=int(client_port)
+    )
+    run_link(chosen.run, head, environment, stop, MonotonicClock())
+    return DONE
+
+
+def _uplink(chosen: argparse.Namespace, stop: Stop) -> int:
+    from silri.data.spool import Spool
+    from silri.runtime.cluster.security import authenticated, check_token
+    from silri.runtime.cluster.transport import QUIET, RayLine, import_ray
+    from silri.runtime.cluster.uplink import Uplink, run_uplink
+
+    os.environ.update(authenticated({**os.environ, **QUIET}, check_token(chosen.token)))
+    import_ray()
+    clock = MonotonicClock()
+    uplink = Uplink(Spool(chosen.spool, chosen.robot), lambda: RayLine(chosen.address), clock)
+    run_uplink(uplink, stop, clock, drain_s=DRAIN_S)
+    return DONE
+
+
+def _control(chosen: argparse.Namespace, stop: Stop) -> int:
+    from silri.runtime.cluster.paths import SpoolPaths, read_record
+    from silri.runtime.priority import favour_control
+
+    paths, clock = SpoolPaths(chosen.spool), MonotonicClock()
+    while not (setup := read_record(paths.setup)):  # the uplink has not reached the learner yet
+        if stop():
+            return DONE
+        clock.sleep(0.2)
+    if setup["run"]["runtime"]["rate_hz"]:
+        report = favour_control(chosen.core)  # before JAX counts the cores
+        logging.getLogger(__name__).warning("robot '%s' has %s", chosen.robot, report)
+
+    from silri.configs.serialize import from_json
+    from silri.data.spool import Spool
+    from silri.runtime.cluster.control import RobotLoop, check_setup
+    from silri.runtime.compilation import enable_compilation_cache
+
+    enable_compilation_cache()
+    config = from_json(setup["run"])
+    env = config.env.create()
+    check_setup(setup, env.env_spec)
+    RobotLoop(config, Spool(chosen.spool, chosen.robot), env, clock, stop).run()
+    return DONE
+
+
+def _learn(chosen: argparse.Namespace, stop: Stop) -> int:
+    if chosen.core is not None:
+        from silri.runtime.priority import yield_to_control
+
+        yield_to_control(chosen.core)
+    from silri.cli.train import learn_from_robots
+    from silri.runtime.folder import RunFolder
+
+    folder, config = RunFolder.open(chosen.run)
+    return learn_from_robots(folder, config, stop)
+
+
+KINDS: dict[str, Callable[[argparse.Namespace, Stop], int]] = {
+    "link": _link,
+    "uplink": _uplink,
+    "control": _control,
+    "learn": _learn,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

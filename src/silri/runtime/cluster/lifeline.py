@@ -1,0 +1,70 @@
+"""Does the process that started us still live? A lock that the kernel releases when it dies.
+
+Process ids are used again and signals can be missed; a lock on a file of the owner's own cannot
+be mistaken for another's.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+POLL_S = 0.5
+
+
+class Lifeline:
+    """Held by an owner while it lives.
+
+    Attributes:
+        path: what its children are given.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Take a lock of one's own in ``folder``; those of dead owners are removed."""
+        for old in folder.glob("lifeline-*"):
+            if not is_held(old):
+                old.unlink(missing_ok=True)
+        self.path = folder / f"lifeline-{uuid.uuid4().hex[:12]}"
+        # Not inherited by children, or they would keep it alive.
+        self._descriptor: int | None = os.open(
+            self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+        )
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+
+    def release(self) -> None:
+        """Let the children know; twice is fine."""
+        if self._descriptor is not None:
+            self.path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def is_held(path: Path) -> bool:
+    """Whether the owner of ``path`` lives."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def watch(path: Path, on_death: Callable[[], None]) -> None:
+    """Call ``on_death`` once, on a thread of its own, when the owner of ``path`` is dead."""
+    pause = threading.Event()
+
+    def loop() -> None:
+        while is_held(path):
+            pause.wait(POLL_S)
+        on_death()
+
+    threading.Thread(target=loop, name="lifeline", daemon=True).start()

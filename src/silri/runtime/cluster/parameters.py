@@ -1,0 +1,52 @@
+"""Parameters on their way from the learner to the robots: one file, the newest only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import msgpack
+
+from silri.core.errors import DataError
+from silri.data import files
+from silri.data.sealed import digest
+
+
+class Parameters(NamedTuple):
+    """A policy that can be acted with.
+
+    Attributes:
+        version: learner iterations behind it; grows.
+        arrays: a safetensors file, see :func:`~silri.runtime.export.encode_parameters`.
+    """
+
+    version: int
+    arrays: bytes
+
+
+def write_parameters(path: Path, data: bytes) -> None:
+    """Replace what is at ``path`` in one step."""
+    files.atomic_write(path, data, durable=False)  # the next ones are on their way
+
+
+def pack(parameters: Parameters) -> bytes:
+    """As one message with a checksum."""
+    packed: bytes = msgpack.packb({**parameters._asdict(), "sha256": digest(parameters.arrays)})
+    return packed
+
+
+def unpack(data: bytes, where: str) -> Parameters:
+    """The inverse of :func:`pack`.
+
+    Raises:
+        DataError: it is damaged; names ``where``.
+    """
+    try:
+        record = msgpack.unpackb(data)
+        parameters = Parameters(record["version"], record["arrays"])
+        sound = digest(parameters.arrays) == record["sha256"]
+    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        raise DataError(f"{where} holds no parameters: {error!r}") from error
+    if not sound:
+        raise DataError(f"{where} does not match its checksum")
+    return parameters

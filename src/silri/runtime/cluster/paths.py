@@ -1,0 +1,57 @@
+"""Where the processes of a cluster run meet on disk, and the small records they leave there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from silri.data import files
+
+PROTOCOL = 1  # raised when the messages between uplink and hub change
+
+
+class LivePaths:
+    """``runs/NAME/live``: between the learner, the hub and the supervisor of one run."""
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / "live"
+
+    setup = property(lambda self: self.folder / "setup.json")  # what the hub needs to know
+    policy = property(lambda self: self.folder / "policy.msgpack")  # newest parameters
+    progress = property(lambda self: self.folder / "progress.json")  # of the learner
+    robots = property(lambda self: self.folder / "robots.json")  # who is connected
+    ray = property(lambda self: self.folder / "ray.json")  # process and ports of the Ray head
+    link = property(lambda self: self.folder / "link.json")  # heartbeat of the link
+    owner = property(lambda self: self.folder / "owner.json")  # lifeline of the supervisor
+    logs = property(lambda self: self.folder / "logs")
+
+
+class SpoolPaths:
+    """What lies beside a spool's episodes: between a control loop and its uplink."""
+
+    def __init__(self, spool: Path) -> None:
+        self.folder = spool
+
+    setup = property(lambda self: self.folder / "setup.json")  # the run's, as the hub sent it
+    policy = property(lambda self: self.folder / "policy.msgpack")  # newest parameters
+    orders = property(lambda self: self.folder / "orders.json")  # go on, hold or done
+    uplink = property(lambda self: self.folder / "uplink.json")  # heartbeat of the uplink
+    control = property(lambda self: self.folder / "control.json")  # heartbeat of the loop
+    operator = property(lambda self: self.folder / "operator.json")  # the operator's own state
+    loop = property(lambda self: self.folder / "loop.json")  # timing of the control loop
+    logs = property(lambda self: self.folder / "logs")
+
+
+def write_record(path: Path, record: dict[str, Any], *, durable: bool = False) -> None:
+    """Replace a small JSON file in one step; heartbeats need not survive a power cut."""
+    files.atomic_write(path, (json.dumps(record) + "\n").encode(), durable=durable)
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record at ``path``; empty if there is none or it is no JSON object."""
+    try:
+        record = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}

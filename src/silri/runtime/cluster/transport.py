@@ -1,0 +1,234 @@
+"""The only place that speaks Ray: its head as a child process, and calls to the hub.
+
+Robots use the Ray *client*: one TCP port of the head, no Ray daemon on the robot, and exceptions
+instead of a process that Ray ends. Every call has a deadline.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from silri.core.errors import MissingExtraError, SilriError, UsageError
+from silri.runtime.cluster.paths import read_record, write_record
+from silri.runtime.cluster.uplink import Disconnected
+
+_LOG = logging.getLogger(__name__)
+
+NAMESPACE, HUB = "silri", "hub"
+PROBE_S = 5.0  # for a connection to be accepted
+START_S = 60.0  # for the head to be up
+OBJECT_STORE_BYTES = 100_000_000  # messages only: episodes and parameters go through it
+# What stays on loopback on Linux, where Ray otherwise prefers the machine's outside address and
+# then listens on all of them. Its name tells of the platforms that have it by default.
+LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+QUIET = {
+    "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "5",
+    "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "5",
+    # A line that is down for longer is given up; the uplink then makes a new one.
+    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "10",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+def import_ray() -> Any:
+    """The module ``ray``.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingExtraError("cluster", "the cluster runtime (Ray)") from error
+    logging.getLogger("ray").setLevel(logging.ERROR)  # importing it has set it to INFO
+    return ray
+
+
+class Head:
+    """The Ray head of one run: processes of their own that outlive whoever started them.
+
+    Attributes:
+        record: where its process id and ports are written, for whoever comes next.
+    """
+
+    def __init__(self, record: Path, *, host: str, port: int, client_port: int) -> None:
+        self.record, self._host = record, host
+        self._port, self._client_port = port, client_port
+
+    @property
+    def address(self) -> str:
+        """Where uplinks connect."""
+        return f"{self._host}:{self._client_port}"
+
+    def start(self, log: Path, token_environment: dict[str, str]) -> None:
+        """Start the head unless the recorded one is alive; returns when it accepts connections.
+
+        Raises:
+            UsageError: it does not come up; names the log.
+        """
+        known = read_record(self.record)
+        if known.get("address") == self.address and _is_head(known.get("pid")):
+            return
+        self.stop()
+        command = [
+            str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
+            f"--node-ip-address={self._host}", f"--port={self._port}",
+            f"--ray-client-server-port={self._client_port}", "--include-dashboard=false",
+            "--include-log-monitor=false", "--dashboard-agent-listen-port=0",
+            "--min-worker-port=0", "--max-worker-port=0",  # any, and none of ours
+            "--disable-usage-stats", "--num-cpus=1", "--num-gpus=0",
+            f"--object-store-memory={OBJECT_STORE_BYTES}",
+        ]  # fmt: skip
+        with log.open("ab") as output:
+            # A session of its own, so that all of it can be ended at once.
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env=token_environment,
+            )
+        write_record(self.record, {"pid": process.pid, "address": self.address}, durable=True)
+        deadline = time.monotonic() + START_S
+        while b"Ray runtime started" not in log.read_bytes():
+            if process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise UsageError(
+                    f"Ray's head did not start on {self._host} (ports {self._port} and "
+                    f"{self._client_port}); {log} says why. Are the ports in use?"
+                )
+            time.sleep(0.1)
+
+    def alive(self) -> bool:
+        """Whether its process is there."""
+        return _is_head(read_record(self.record).get("pid"))
+
+    def stop(self) -> None:
+        """End the head and all that belongs to it, at once: the store is safe at any moment."""
+        pid = read_record(self.record).get("pid")
+        if pid is not None and _is_head(pid):
+            end_session(int(pid))
+        self.record.unlink(missing_ok=True)
+
+
+def end_session(leader: int) -> None:
+    """Kill every process of the session that ``leader`` began (Ray's workers have own groups)."""
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == leader:
+                os.kill(pid, signal.SIGKILL)
+
+
+def _is_head(pid: Any) -> bool:
+    """Whether ``pid`` is a Ray head that runs: numbers are used again."""
+    try:
+        process = psutil.Process(pid)
+        return "--head" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, TypeError, ValueError):
+        return False
+
+
+class RayLine:
+    """A :class:`~silri.runtime.cluster.uplink.Connection` through the Ray client."""
+
+    def __init__(self, address: str, *, hub: bool = True) -> None:
+        """Connect to the hub behind ``address`` (HOST:PORT of the Ray client).
+
+        Args:
+            address: of the head.
+            hub: it must be there; False: somebody is about to make it.
+
+        Raises:
+            Disconnected: nobody answers there, or refuses our token, or has no hub.
+        """
+        self._ray = import_ray()
+        self._hang_up_old()
+        _probe(address)
+        try:
+            self._ray.init(f"ray://{address}", namespace=NAMESPACE)
+            self._hub = self._ray.get_actor(HUB) if hub else None
+        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+            self.close()
+            raise Disconnected(
+                f"{address} is there, but no hub answers ({_first_line(error)}); it may be "
+                "starting, or the token is not the same on both machines"
+            ) from error
+
+    def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
+        """What the hub's method returns; see the protocol."""
+        return call(self._ray, self._hub, method, *arguments, timeout_s=timeout_s)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._hang_up_old()
+
+    def _hang_up_old(self) -> None:
+        try:
+            self._ray.shutdown()
+        except (ConnectionError, RuntimeError) as error:  # it was down already
+            _LOG.debug("hanging up: %s", error)
+
+
+def call(ray: Any, hub: Any, method: str, *arguments: Any, timeout_s: float) -> Any:
+    """One call with a deadline.
+
+    Raises:
+        Disconnected: no answer.
+        SilriError: what the hub raised.
+    """
+    try:
+        return ray.get(getattr(hub, method).remote(*arguments), timeout=timeout_s)
+    except ray.exceptions.RayTaskError as error:
+        cause = error.cause
+        if isinstance(cause, SilriError):
+            raise cause from None
+        raise Disconnected(f"the hub failed: {_first_line(cause)}") from error
+    except (ray.exceptions.RayError, ConnectionError, RuntimeError, TimeoutError) as error:
+        raise Disconnected(f"the hub does not answer ({_first_line(error)})") from error
+
+
+def _probe(address: str) -> None:
+    """Whether anybody listens: Ray's client would try for a long time.
+
+    Raises:
+        Disconnected: nobody does.
+    """
+    host, port = address.rsplit(":", 1)
+    try:
+        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
+    except OSError as error:
+        raise Disconnected(
+            f"nobody listens at {address} ({error.strerror or error}); is 'silri learner' running?"
+        ) from error
+
+
+def hub_of(ray: Any, kind: type, run: Path) -> Any:
+    """The hub of this head: found, or made. It outlives whoever made it."""
+    with contextlib.suppress(ValueError):
+        return ray.get_actor(HUB, namespace=NAMESPACE)
+    options = {
+        "name": HUB,
+        "namespace": NAMESPACE,
+        "lifetime": "detached",
+        "num_cpus": 0,
+        "max_concurrency": 16,
+        "max_restarts": -1,
+    }
+    return ray.remote(kind).options(**options).remote(run)
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
