@@ -87,7 +87,7 @@ def learner_beside(core: int | None, protected: bool, path: Path) -> Iterator[No
     line = [sys.executable, __file__, "--learner", str(path)]
     line += [] if core is None else ["--core", str(core)]
     line += [] if protected else ["--unprotected"]
-    limits = limit_threads(max(len(os.sched_getaffinity(0)) - 1, 1)) if protected else {}
+    limits = limit_threads(max((os.cpu_count() or 1) - 1, 1)) if protected else {}
     process = subprocess.Popen(line, env=os.environ | limits)
     try:
         while not path.exists():
