@@ -4,7 +4,7 @@ Nothing here raises for lack of permission: what could not be had is in the repo
 
     core = control_core()            # in the parent, before anything is pinned
     favour_control(core)             # in the control process: before JAX is imported
-    favour_control(core, fifo=True)  # again when everything is compiled
+    favour_control(core, fifo=True)  # when everything is compiled, before every episode
     yield_to_control(core)           # in the learner's process: before JAX is imported
 
 XLA sizes its thread pool when it is first used, by the cores that the process may use then.
@@ -70,8 +70,10 @@ def favour_control(core: int | None, *, fifo: bool = False) -> Report:
         core: of :func:`control_core`; None: no pinning.
         fifo: ask for ``SCHED_FIFO``, which an ordinary process cannot delay. Only when all is
             compiled: who computes for longer than ``FIFO_LIMIT_S`` without blocking loses it.
-            Call it on the main thread, which must be the one with the control loop; the
-            process's other threads are one priority lower.
+            Ask again before every episode (it takes a fraction of a millisecond), because what
+            is done between episodes may have lost it. Call it on the main thread, which must
+            be the one with the control loop; the process's other threads come one priority
+            behind it. Child processes inherit both, until they :func:`yield_to_control`.
     """
     wishes = _Wishes()
     if core is not None:
