@@ -53,7 +53,8 @@ def recover(
         seen = {row.episode_id for row in kept}
         if found.row is not None and found.problem is None:
             if found.row.episode_id in seen:
-                _remove(folder, found.index)  # the source of a renumbering that was interrupted
+                # The source of a renumbering that was interrupted.
+                remove_episode(folder, found.index)
             else:
                 kept.append(_renumber(folder, found, kept, fps, diagnostics))
                 old = found.row_file is not None and lacks_origin(found.row_file)
@@ -143,7 +144,7 @@ def _renumber(
     )
     moved = replace(row, episode_index=index, first_frame=first_frame, data_sha256=digest(frames))
     write_episode(folder, moved, frames)
-    _remove(folder, found.index)
+    remove_episode(folder, found.index)
     return moved
 
 
@@ -187,7 +188,7 @@ def _set_aside(
                 f"episode {lost.episode_id} ({lost.steps} steps) set aside in {place}: "
                 f"{lost.reason}"
             )
-    _remove(folder, found.index)
+    remove_episode(folder, found.index)
     return messages
 
 
@@ -219,13 +220,14 @@ def _identify(
     return Quarantined(number, steps, problem, is_demo, header.get("origin", ""))
 
 
-def _remove(folder: Path, index: int) -> None:
-    """Row first: what has no row does not count."""
+def remove_episode(folder: Path, index: int) -> None:
+    """Row first: what has no row does not count. What is not there is fine."""
     for pattern in (ROW_PATH, DATA_PATH):
         path = folder / file_path(pattern, index)
-        if path.exists():
-            files.remove(path)
-            files.sync_dir(path.parent)
+        for each in (path, files.temporary(path)):
+            if each.exists():
+                files.remove(each)
+                files.sync_dir(path.parent)
 
 
 def _indices(folder: Path, pattern: str) -> list[int]:

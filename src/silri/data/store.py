@@ -14,33 +14,33 @@ cost does not grow with the dataset. Opening verifies every checksum (see
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
 from silri.data import files
+from silri.data.derived import Derived
 from silri.data.episode import Episode, check_episode
 from silri.data.images import check_storable, is_image
-from silri.data.info import encode_info, refuse_foreign, silri_format
+from silri.data.info import refuse_foreign, silri_format
 from silri.data.layout import (
     DATA_PATH,
     INFO_PATH,
     SILRI_FORMAT,
-    STATS_PATH,
     TASKS_PATH,
     file_path,
 )
-from silri.data.lerobot import decode_episode, encode_frames, episode_row, feature_table, peek
+from silri.data.lerobot import decode_episode, encode_frames, episode_row
 from silri.data.lock import FolderLock
 from silri.data.quarantine import Quarantine, Quarantined
-from silri.data.recovery import recover, write_episode
+from silri.data.recovery import recover, remove_episode, write_episode
 from silri.data.rows import EpisodeRow, encode_row, encode_tasks
 from silri.data.sealed import digest
+from silri.data.space import explained
 from silri.data.statistics import ColumnStatistics
 
 _LOG = logging.getLogger(__name__)
@@ -87,14 +87,16 @@ class EpisodeStore:
         self._diagnostics = tuple(diagnostics)
         self._format = silri_format(folder)
         refuse_foreign(folder)
-        files.make_dir(folder)
-        self._lock = FolderLock(folder)
+        with explained(folder, "a dataset"):
+            files.make_dir(folder)
+            self._lock = FolderLock(folder)
         try:
-            self._quarantine = Quarantine(quarantine)
-            self.rows, self.messages = recover(
-                folder, self._quarantine, spec.control_hz, self._diagnostics
-            )
-            self._load()
+            with explained(folder, "putting it in order"):
+                self._quarantine = Quarantine(quarantine)
+                self.rows, self.messages = recover(
+                    folder, self._quarantine, spec.control_hz, self._diagnostics
+                )
+                self._load()
         except BaseException:
             self._lock.release()
             raise
@@ -116,18 +118,24 @@ class EpisodeStore:
         Raises:
             SpecError: if it does not fit the spec.
             NonFiniteError: on NaN or infinity; see :meth:`quarantine`.
-            DataError: if its id is not :attr:`next_episode_id`, or its origin is here already.
+            DataError: if its id is not :attr:`next_episode_id`, its origin is here already, or the
+                disk is full; the store is as it was then.
         """
         self._check_id(episode)
         check_episode(episode, self.spec)
         row, frames = self._encode(episode, len(self.rows))
-        if episode.task not in self._tasks:
-            files.make_dir((self.folder / TASKS_PATH).parent)
-            # Before the row that names it; an unused task does no harm.
-            files.atomic_write(self.folder / TASKS_PATH, encode_tasks([*self._tasks, episode.task]))
-        write_episode(self.folder, row, frames)
+        with explained(self.folder, f"storing episode {episode.episode_id}", len(frames)):
+            try:
+                self._write_task(episode.task)
+                write_episode(self.folder, row, frames)
+            except OSError:
+                # Neither half an episode nor the room that it takes stays behind. If this fails
+                # too, the next commit or the next opening does it.
+                with contextlib.suppress(OSError):
+                    remove_episode(self.folder, row.episode_index)
+                raise
         self._remember(row, frames)
-        self._write_derived()
+        self._write_numbers()
         return row
 
     def read(self, index: int) -> Episode:
@@ -170,7 +178,9 @@ class EpisodeStore:
             episode.episode_id, len(episode), reason, episode.is_demo, episode.origin
         )
         contents = {"data.parquet": frames, "row.parquet": encode_row(row)}
-        place = self._quarantine.add_episode(entry, contents)
+        size = sum(len(content) for content in contents.values())
+        with explained(self.folder, f"setting episode {episode.episode_id} aside", size):
+            place = self._quarantine.add_episode(entry, contents)
         self.origins |= {episode.origin} - {""}
         return place
 
@@ -193,6 +203,13 @@ class EpisodeStore:
     ) -> None:
         self.close()
 
+    def _write_task(self, task: str) -> None:
+        """Before the row that names it; an unused task does no harm."""
+        if task not in self._derived.tasks:
+            path = self.folder / TASKS_PATH
+            files.make_dir(path.parent)
+            files.atomic_write(path, encode_tasks([*self._derived.tasks, task]))
+
     def _check_id(self, episode: Episode) -> None:
         if episode.episode_id != self.next_episode_id:
             raise DataError(
@@ -207,8 +224,8 @@ class EpisodeStore:
 
     def _encode(self, episode: Episode, index: int) -> tuple[EpisodeRow, bytes]:
         first_frame = self.rows[-1].first_frame + self.rows[-1].steps if self.rows else 0
-        known = episode.task in self._tasks
-        task_index = self._tasks.index(episode.task) if known else len(self._tasks)
+        tasks = self._derived.tasks
+        task_index = tasks.index(episode.task) if episode.task in tasks else len(tasks)
         frames = encode_frames(
             episode,
             episode_index=index,
@@ -231,16 +248,14 @@ class EpisodeStore:
         """Rebuild what is derived from the rows, and repair the files that do not agree."""
         rows, self.rows = self.rows, []
         self.origins = {entry.origin for entry in self._quarantine.episodes.values()} - {""}
-        self._features: dict[str, dict[str, Any]] = {}
-        self._statistics = ColumnStatistics()
-        self._tasks: list[str] = []
+        self._derived = Derived()
         for row in rows:
             self._remember(row, self.folder / file_path(DATA_PATH, row.episode_index))
         if not rows and not (self.folder / INFO_PATH).exists():
             return
         self._check_features()
         files.make_dir((self.folder / INFO_PATH).parent)
-        for name, content in (*self._derived(), (TASKS_PATH, encode_tasks(self._tasks))):
+        for name, content in self._derived.everything(self.spec):
             path = self.folder / name
             if not path.exists() or path.read_bytes() != content:
                 files.atomic_write(path, content)
@@ -262,7 +277,7 @@ class EpisodeStore:
         expected |= {"action": [self.spec.action.size]}
         stored = {
             name: feature["shape"]
-            for name, feature in self._features.items()
+            for name, feature in self._derived.features.items()
             if name == "action" or name.startswith("observation.")
         }
         for name in sorted(stored.keys() | expected.keys()) if self.rows else ():
@@ -276,34 +291,15 @@ class EpisodeStore:
     def _remember(self, row: EpisodeRow, frames: bytes | Path) -> None:
         self.rows.append(row)
         self.origins |= {row.origin} - {""}
-        schema, _ = peek(frames)
-        self._features |= feature_table(schema) if schema is not None else {}
-        self._statistics.add(row.stats)
-        while len(self._tasks) < row.task_index:  # a task whose only episode was set aside
-            self._tasks.append(f"(unused {len(self._tasks)})")
-        if row.task_index == len(self._tasks):
-            self._tasks.append(row.task)
+        self._derived.add(row, frames)
 
-    def _write_derived(self) -> None:
-        for name, content in self._derived():
-            # Not flushed to the disk: a commit would wait twice as long for what can be rebuilt.
-            files.atomic_write(self.folder / name, content, durable=False)
-
-    def _derived(self) -> tuple[tuple[str, bytes], ...]:
-        steps = sum(row.steps for row in self.rows[-1:]) + sum(
-            row.first_frame for row in self.rows[-1:]
-        )
-        info = encode_info(
-            self.spec,
-            episodes=len(self.rows),
-            frames=steps,
-            tasks=len(self._tasks),
-            features=self._features,
-        )
-        return (
-            (STATS_PATH, (json.dumps(self._statistics.as_json(), indent=1) + "\n").encode()),
-            (INFO_PATH, info),
-        )
+    def _write_numbers(self) -> None:
+        try:
+            for name, content in self._derived.numbers(self.spec):
+                # Not flushed: a commit would wait twice as long for what can be rebuilt.
+                files.atomic_write(self.folder / name, content, durable=False)
+        except OSError as error:  # the episode is in place; this can wait
+            _LOG.warning("%s: %s; rebuilt when it is opened again", self.folder, error)
 
 
 def _product(shape: tuple[int, ...]) -> int:
