@@ -131,11 +131,7 @@ class EnvSpec:
         return {
             "name": self.name,
             "observation": {k: [list(v.shape), v.dtype] for k, v in self.observation.items()},
-            "action": [
-                self.action.size,
-                list(self.action.gripper),
-                list(self.action.gripper_values),
-            ],
+            "action": [action.size, list(action.gripper), list(action.gripper_values)],
             "max_episode_steps": self.max_episode_steps,
             "control_hz": self.control_hz,
         }

@@ -35,6 +35,7 @@ class RunFolder:
     quarantine = property(lambda self: self.path / "quarantine")
     checkpoints = property(lambda self: self.path / "checkpoints")
     policy = property(lambda self: self.path / "policy")
+    loop = property(lambda self: self.path / "loop.json")
     curve = property(lambda self: self.path / "curve.png")
 
     @classmethod

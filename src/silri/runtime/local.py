@@ -9,6 +9,7 @@ stopped.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from silri.core.clock import Clock
 from silri.core.errors import EnvironmentFault
 from silri.core.events import (
     EpisodeQuarantined,
+    LearnerUpdated,
     Notice,
     StepTaken,
     Subscriber,
@@ -26,10 +28,12 @@ from silri.core.events import (
 from silri.core.seeding import Stream, derive_seed, rng
 from silri.core.specs import Observation
 from silri.core.transition import Transition
+from silri.data import files
 from silri.data.episode import Episode, EpisodeBuilder
 from silri.data.store import EpisodeStore
 from silri.intervention.arbiter import Arbiter
 from silri.runtime.folder import RunFolder
+from silri.runtime.loop import ControlLoop
 from silri.runtime.prepare import collect_demonstrations, make_operator
 from silri.runtime.rollout import rollout
 from silri.runtime.session import Evaluate, Interrupted, Session, Summarise
@@ -79,6 +83,7 @@ class LocalRun(Session):
         names = self._entry.agent.diagnostic_names(config.agent, spec)
         self.store = EpisodeStore(folder.episodes, folder.quarantine, spec, names)
         self.version = 0  # Policy protocol: iterations behind the parameters that proposed
+        self._loop = ControlLoop(self.env, self, self._clock, config.runtime.rate_hz, self._alarm)
 
     # -- the run ------------------------------------------------------------------------------
 
@@ -156,17 +161,19 @@ class LocalRun(Session):
                 task=self.env.env_spec.name,
                 operator=self.config.operator.name,
             )
-            outcome = rollout(
-                self.env,
-                self,
-                self._operator,
-                self._arbiter,
-                builder,
-                rng=rng(self.config.seed, Stream.TRAIN_OPERATOR, index),
-                on_step=self._on_step,
-                stop=self._stop,
-                clock=self._clock,
-            )
+            with self._loop.episode():
+                outcome = rollout(
+                    self._loop.env,
+                    self._loop.policy,
+                    self._operator,
+                    self._arbiter,
+                    builder,
+                    rng=rng(self.config.seed, Stream.TRAIN_OPERATOR, index),
+                    on_step=self._on_step,
+                    stop=self._stop,
+                    clock=self._loop.clock,
+                )
+            self._log_loop()
             if outcome.end == "stopped":
                 self._interrupt()
             if outcome.end == "finished":
@@ -228,6 +235,20 @@ class LocalRun(Session):
             self._log_learner()
         if self.state.env_steps % self.config.evaluation.every == 0:
             self._run_evaluation()
+
+    def _run_evaluation(self) -> None:
+        super()._run_evaluation()
+        self._loop.restart()
+
+    def _log_loop(self) -> None:
+        """How well the rate was kept, if there is one."""
+        if metrics := self._loop.end_episode():
+            self._notify(LearnerUpdated(self.state.env_steps, metrics))
+            content = json.dumps(self._loop.summary()).encode()
+            files.atomic_write(self.folder.loop, content, durable=False)
+
+    def _alarm(self, text: str, details: Mapping[str, float]) -> None:
+        self._notify(Notice(self.state.env_steps, text, details))
 
     def _end_episode(self, episode: Episode) -> None:
         """A stored episode: learn from it, tell the operator, and perhaps save."""

@@ -11,7 +11,6 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
 from silri.core.clock import Clock
 from silri.core.errors import DataError, EnvironmentFault
-from silri.core.protocols import Env, Policy
+from silri.core.protocols import Env
 from silri.core.seeding import Stream, derive_seed, rng
 from silri.core.specs import EnvSpec, Observation
 from silri.core.transition import Transition
@@ -32,10 +31,9 @@ from silri.intervention.arbiter import Arbiter
 from silri.runtime.cluster.parameters import unpack
 from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
 from silri.runtime.export import decode_parameters
+from silri.runtime.loop import ControlLoop
 from silri.runtime.prepare import make_operator
-from silri.runtime.realtime import PacedEnv, Pacer, TimedPolicy, no_garbage_collection
 from silri.runtime.rollout import Outcome, rollout
-from silri.runtime.timing import LoopTiming
 
 _LOG = logging.getLogger(__name__)
 
@@ -126,16 +124,8 @@ class RobotLoop:
         self._number = spool.next_number()
         self._counts = {"episodes": 0, "steps": 0, "faults": 0, "late": 0}
         self._note = "starting"
-        self._clock: Clock = clock
-        self._env: Env = env
-        self._proposer: Policy = self._policy
-        self._timing: LoopTiming | None = None
-        if config.runtime.rate_hz:
-            pacer = Pacer(clock, config.runtime.rate_hz)
-            self._timing = LoopTiming(pacer.hz, self._alarm)
-            self._env = PacedEnv(env, pacer, self._timing)
-            self._proposer = TimedPolicy(self._policy, pacer, self._timing)
-            self._clock = pacer
+        self._clock, self._env = clock, env
+        self._loop = ControlLoop(env, self._policy, clock, config.runtime.rate_hz, self._alarm)
         self._next_beat = clock.now()
 
     def run(self) -> None:
@@ -148,8 +138,7 @@ class RobotLoop:
         self._policy.warm_up(self._spec)
         try:
             while self._wait_for_orders():
-                # Garbage is collected between episodes only while there is a rate to keep.
-                with no_garbage_collection() if self._timing is not None else nullcontext():
+                with self._loop.episode():
                     outcome, builder = self._episode()
                 if outcome.end == "stopped":
                     return
@@ -193,15 +182,15 @@ class RobotLoop:
             operator=self.config.operator.name,
         )
         outcome = rollout(
-            self._env,
-            self._proposer,
+            self._loop.env,
+            self._loop.policy,
             self._operator,
             self._arbiter,
             builder,
             rng=rng(self.config.seed, Stream.TRAIN_OPERATOR, robot, self._number),
             on_step=self._on_step,
             stop=self._stop,
-            clock=self._clock,
+            clock=self._loop.clock,
         )
         return outcome, builder
 
@@ -214,10 +203,9 @@ class RobotLoop:
         if not reason:
             self._operator.end_episode(episode.stats())
             write_record(self._paths.operator, dict(self._operator.state()), durable=True)
-        if self._timing is not None:
-            metrics = self._timing.end_episode()
+        if metrics := self._loop.end_episode():
             self._counts["late"] += int(metrics["loop/late"])
-            write_record(self._paths.loop, self._timing.to_json())
+            write_record(self._paths.loop, self._loop.summary())
         self._beat("driving", force=True)
 
     def _on_step(self, transition: Transition, diagnostics: Mapping[str, float]) -> None:
