@@ -69,7 +69,7 @@ def run_learner(
         learner = (*MODULE, "learn", "--run", str(folder.path), *common, *_core(core))
         link = (
             *(*MODULE, "link", "--run", str(folder.path), *common, "--token", str(token)),
-            *("--address", ports.address, "--port", str(ports.internal)),
+            *("--address", ports.address, "--port", str(ports.internal), *_core(core)),
         )
         children = [
             Child("link", link, None, heartbeat=live.link),
@@ -130,7 +130,7 @@ def robot_children(
         ),
         Child(
             f"{name}: uplink",
-            (*MODULE, "uplink", *common),
+            (*MODULE, "uplink", *common, *_core(core)),
             None,
             heartbeat=paths.uplink,
             patience_s=90.0,

@@ -72,7 +72,16 @@ def _stopping(lifeline: Path) -> Iterator[Stop]:
         yield lambda: signalled() or orphaned.is_set()
 
 
+def _yield(core: int | None) -> None:
+    """Leave the core to the control loops of this machine, if they have one."""
+    if core is not None:
+        from silri.runtime.priority import yield_to_control
+
+        yield_to_control(core)
+
+
 def _link(chosen: argparse.Namespace, stop: Stop) -> int:
+    _yield(chosen.core)
     from silri.runtime.cluster.link import run_link
     from silri.runtime.cluster.paths import LivePaths
     from silri.runtime.cluster.security import authenticated, check_token
@@ -90,6 +99,7 @@ def _link(chosen: argparse.Namespace, stop: Stop) -> int:
 
 
 def _uplink(chosen: argparse.Namespace, stop: Stop) -> int:
+    _yield(chosen.core)
     from silri.data.spool import Spool
     from silri.runtime.cluster.security import authenticated, check_token
     from silri.runtime.cluster.transport import QUIET, RayLine, import_ray
@@ -112,7 +122,8 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
         if stop():
             return DONE
         clock.sleep(0.2)
-    if setup["run"]["runtime"]["rate_hz"]:
+    keeps_rate = bool(setup["run"]["runtime"]["rate_hz"])
+    if keeps_rate:
         report = favour_control(chosen.core)  # before JAX counts the cores
         logging.getLogger(__name__).warning("robot '%s' has %s", chosen.robot, report)
 
@@ -125,15 +136,18 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
     config = from_json(setup["run"])
     env = config.env.create()
     check_setup(setup, env.env_spec)
-    RobotLoop(config, Spool(chosen.spool, chosen.robot), env, clock, stop).run()
+
+    def precedence() -> None:
+        if keeps_rate:  # anew for every episode: who computes for long in one go loses it
+            favour_control(chosen.core, fifo=True)
+
+    spool = Spool(chosen.spool, chosen.robot)
+    RobotLoop(config, spool, env, clock, stop, before_episode=precedence).run()
     return DONE
 
 
 def _learn(chosen: argparse.Namespace, stop: Stop) -> int:
-    if chosen.core is not None:
-        from silri.runtime.priority import yield_to_control
-
-        yield_to_control(chosen.core)
+    _yield(chosen.core)
     from silri.cli.train import learn_from_robots
     from silri.runtime.folder import RunFolder
 

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
 from silri.configs.run import RunConfig
@@ -27,7 +28,7 @@ from silri.core.events import (
 )
 from silri.core.seeding import Stream, derive_seed, rng
 from silri.core.specs import Observation
-from silri.core.transition import Transition
+from silri.core.transition import Transition, fake_batch
 from silri.data import files
 from silri.data.episode import Episode, EpisodeBuilder
 from silri.data.store import EpisodeStore
@@ -150,6 +151,8 @@ class LocalRun(Session):
 
     def _act(self) -> None:
         """Episodes until the budget is reached; the last one is finished."""
+        if self.config.runtime.rate_hz:
+            self._warm_up()
         faults = 0
         while self.state.env_steps < self.config.steps:
             index = self.state.next_episode
@@ -190,6 +193,14 @@ class LocalRun(Session):
                     f"episodes are safe; mend the environment and resume {self.folder.path}"
                 )
             self._set_aside(builder, reason)
+
+    def _warm_up(self) -> None:
+        """Compile what every step needs before the clock matters; nothing is learned."""
+        config, spec = self.config.agent, self.spec
+        zeros = {key: np.zeros(array.shape, array.dtype) for key, array in spec.observation.items()}
+        self.agent.act(zeros, episode=0, step=0, explore=True)
+        batch = fake_batch(spec, (config.utd, config.batch_size))
+        jax.block_until_ready(self.agent.update(batch)[1])
 
     def _set_aside(self, builder: EpisodeBuilder, reason: str) -> None:
         """Quarantine what there is; the step that failed counts if it was folded."""

@@ -105,14 +105,24 @@ class RobotLoop:
         env: Env,
         clock: Clock,
         stop: Callable[[], bool],
+        before_episode: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare everything but the parameters.
+
+        Args:
+            config: of the run.
+            spool: of this robot.
+            env: the robot.
+            clock: monotonic.
+            stop: asked before every step.
+            before_episode: asks the system for precedence, say; called when all is compiled.
 
         Raises:
             RunFolderError: another control loop uses this spool.
             SpecError: the learner's spec is not this environment's.
         """
         self.config, self.spool, self._stop = config, spool, stop
+        self._before_episode = before_episode
         self._paths = SpoolPaths(spool.folder)
         self._lock = FolderLock(spool.folder)
         self._spec = env.env_spec
@@ -138,6 +148,7 @@ class RobotLoop:
         self._policy.warm_up(self._spec)
         try:
             while self._wait_for_orders():
+                self._before_episode()
                 with self._loop.episode():
                     outcome, builder = self._episode()
                 if outcome.end == "stopped":
