@@ -1,5 +1,6 @@
 #!/bin/sh
-# The real lerobot reads every frame of a dataset that silri wrote, and gets silri's values.
+# The real lerobot reads every frame of a dataset that silri wrote and of its exports, and gets
+# silri's values.
 #
 #   benchmarks/lerobot_reads.sh [DATASET] [ENVS]
 #

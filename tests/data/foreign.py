@@ -131,8 +131,15 @@ def _put(path: Path, table: pa.Table) -> None:
 
 
 def _write_video(folder: Path, name: str, frames: np.ndarray) -> None:
-    from silri.data.video import write_frames
-
     path = folder / "videos" / name / "chunk-000/file-000.mp4"
     path.parent.mkdir(parents=True)
-    write_frames(path, iter(frames), 10)
+    write_video(path, frames)
+
+
+def write_video(path: Path, frames: np.ndarray) -> None:
+    """At 10 frames per second."""
+    from silri.data.video import VideoWriter
+
+    with VideoWriter(path, 10) as video:
+        for frame in frames:
+            video.add(frame)

@@ -19,6 +19,7 @@ VERBS = {
     "record": "record demonstrations into a dataset",
     "learner": "learn from robots, here or on other machines",
     "actor": "drive one robot for a learner",
+    "data": "list, check, repair, merge or export datasets",
     "plot": "learning curves of one or several runs",
     "list": "agents, envs or operators",
 }

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
@@ -12,6 +13,7 @@ from silri.data.foreign import read_foreign
 from silri.data.info import is_foreign, read_info, silri_format
 from silri.data.layout import DATA_PATH, INFO_PATH, ROW_PATH, file_path
 from silri.data.lerobot import decode_episode
+from silri.data.recovery import indices_of
 from silri.data.rows import decode_row
 from silri.data.sealed import digest
 
@@ -52,6 +54,20 @@ def iterate_dataset(
             check_episode(episode, spec)
         yield episode
         index += 1
+    _check_complete(folder, index, info or {})
+
+
+def _check_complete(folder: Path, count: int, info: Mapping[str, Any]) -> None:
+    """Whether there is nothing after the last row; frames alone are a commit under way."""
+    total = info.get("total_episodes", 0)
+    last = max([-1, *indices_of(folder, DATA_PATH), *indices_of(folder, ROW_PATH)])
+    # A row that is there now was committed after the last one was read.
+    beyond = last > count and not (folder / file_path(ROW_PATH, count)).exists()
+    if beyond or not isinstance(total, int) or total > count:
+        raise DataError(
+            f"{folder / file_path(ROW_PATH, count)} is missing, and there were episodes after it; "
+            f"'silri data repair {folder}' puts the others in order"
+        )
 
 
 def _read_episode(folder: Path, index: int) -> Episode:

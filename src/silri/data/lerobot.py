@@ -211,6 +211,18 @@ def feature_table(schema: pa.Schema) -> dict[str, dict[str, Any]]:
     return features
 
 
+def shape_of(field: pa.Field) -> ArraySpec:
+    """Shape and dtype of a column of a data file, per frame."""
+    kind = field.type.value_type if pa.types.is_fixed_size_list(field.type) else field.type
+    dtype = "uint8" if kind == IMAGE_TYPE else np.dtype(kind.to_pandas_dtype()).name
+    return ArraySpec(tuple(_metadata(field)["shape"]), dtype)
+
+
+def diagnostics_of(schema: pa.Schema) -> set[str]:
+    """Names of the diagnostics that a data file has a column for."""
+    return {_metadata(field)["name"] for field in schema if field.name.startswith(_DIAGNOSTIC)}
+
+
 def _named(prefix: str, name: str) -> str:
     return prefix + name.replace("/", ".")  # LeRobot refuses a slash in a feature's name
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from silri.core.errors import DataError
 from silri.data import files
@@ -100,21 +100,52 @@ class Quarantine:
         return path
 
     def _load(self, entry: Path) -> None:
-        try:
-            record = read_sealed_json((entry / _REASON).read_bytes(), str(entry / _REASON))
-            readable = True
-        except (DataError, OSError) as error:
-            self.messages.append(f"{error}; the length of that episode is unknown, taken as 0")
-            number = entry.name.removeprefix("episode-")
-            record = {"reason": "unreadable reason", "files": {}, "steps": 0, "is_demo": False}
-            record["episode_id"] = int(number) if number.isdecimal() else None
-            readable = False
+        record, problem = _read_record(entry)
+        if problem is not None:
+            self.messages.append(f"{problem}; the length of that episode is unknown, taken as 0")
+        elif record["episode_id"] is not None and "origin" not in record:
+            files.atomic_write(entry / _REASON, sealed_json({**record, "origin": ""}))
+            self.messages.append(f"{entry / _REASON} brought to silri_format {SILRI_FORMAT}")
         self._hashes.update(record["files"].values())
-        if record["episode_id"] is not None and "origin" not in record:
-            record["origin"] = ""
-            if readable:
-                files.atomic_write(entry / _REASON, sealed_json(record))
-                self.messages.append(f"{entry / _REASON} brought to silri_format {SILRI_FORMAT}")
-        if record["episode_id"] is not None:
-            episode = Quarantined(**{name: record[name] for name in Quarantined._fields})
+        episode = _episode(record)
+        if episode is not None:
             self.episodes[episode.episode_id] = episode
+
+
+def read_quarantine(folder: Path) -> Iterator[tuple[Quarantined | None, str | None]]:
+    """Each entry without changing it: the episode, if it is one, and what is wrong with it."""
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not entry.is_dir():
+            continue
+        if entry.name.endswith(files.TEMPORARY):
+            yield None, f"{entry}: an unfinished write"
+            continue
+        record, problem = _read_record(entry)
+        damaged = [name for name, known in record["files"].items() if _hash(entry / name) != known]
+        if damaged and problem is None:
+            problem = f"{entry}: {', '.join(damaged)} missing or not matching the checksum"
+        yield _episode(record), problem
+
+
+def _read_record(entry: Path) -> tuple[dict[str, Any], str | None]:
+    """What ``reason.json`` says, or as much as the folder's name does and what is wrong."""
+    path = entry / _REASON
+    try:
+        return read_sealed_json(path.read_bytes(), str(path)), None
+    except (DataError, OSError) as error:
+        number = entry.name.removeprefix("episode-")
+        record = {"reason": "unreadable reason", "files": {}, "steps": 0, "is_demo": False}
+        known = number.isdecimal() and number.isascii()
+        return record | {"episode_id": int(number) if known else None}, str(error)
+
+
+def _episode(record: Mapping[str, Any]) -> Quarantined | None:
+    if record["episode_id"] is None:
+        return None
+    # silri_format 1 had no origin.
+    known = {"origin": "", **record}
+    return Quarantined(**{name: known[name] for name in Quarantined._fields})
+
+
+def _hash(path: Path) -> str | None:
+    return digest(path.read_bytes()) if path.is_file() else None

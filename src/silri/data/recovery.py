@@ -20,7 +20,7 @@ from silri.data.sealed import digest
 
 
 @dataclass
-class _Found:
+class Found:
     """What lies at one index of the folder; the contents are None where there is no file."""
 
     index: int
@@ -94,7 +94,7 @@ def _clear_unfinished(folder: Path, quarantine: Quarantine) -> list[str]:
 def _read_rows(folder: Path) -> dict[int, tuple[bytes, EpisodeRow | None, str | None]]:
     """Every row file by index: its content, and the row or what is wrong with it."""
     rows: dict[int, tuple[bytes, EpisodeRow | None, str | None]] = {}
-    for index in _indices(folder, ROW_PATH):
+    for index in indices_of(folder, ROW_PATH):
         name = file_path(ROW_PATH, index)
         content = (folder / name).read_bytes()
         try:
@@ -107,12 +107,16 @@ def _read_rows(folder: Path) -> dict[int, tuple[bytes, EpisodeRow | None, str | 
     return rows
 
 
+def scan(folder: Path) -> Iterator[Found]:
+    """Everything in the folder, in order of its index, judged; nothing is changed."""
+    return _scan(folder, _read_rows(folder))
+
+
 def _scan(
     folder: Path, rows: dict[int, tuple[bytes, EpisodeRow | None, str | None]]
-) -> Iterator[_Found]:
-    """Everything in the folder, in order of its index, judged."""
+) -> Iterator[Found]:
     missing = (None, None, "its row in meta/episodes is missing")
-    for index in sorted({*_indices(folder, DATA_PATH), *rows}):
+    for index in sorted({*indices_of(folder, DATA_PATH), *rows}):
         content, row, problem = rows.get(index, missing)
         name = file_path(DATA_PATH, index)
         data = (folder / name).read_bytes() if (folder / name).exists() else None
@@ -120,11 +124,11 @@ def _scan(
             problem = f"{name} is missing"
         elif problem is None and row is not None and digest(data or b"") != row.data_sha256:
             problem = f"{name} does not match its checksum"
-        yield _Found(index, data, content, row, problem)
+        yield Found(index, data, content, row, problem)
 
 
 def _renumber(
-    folder: Path, found: _Found, kept: list[EpisodeRow], fps: float, diagnostics: tuple[str, ...]
+    folder: Path, found: Found, kept: list[EpisodeRow], fps: float, diagnostics: tuple[str, ...]
 ) -> EpisodeRow:
     """Close the gap before a sound episode: LeRobot needs consecutive episodes and frames."""
     row, data = found.row, found.data
@@ -167,7 +171,7 @@ def write_episode(folder: Path, row: EpisodeRow, frames: bytes) -> None:
 
 
 def _set_aside(
-    folder: Path, quarantine: Quarantine, found: _Found, seen: set[int], claimed: set[int]
+    folder: Path, quarantine: Quarantine, found: Found, seen: set[int], claimed: set[int]
 ) -> list[str]:
     """Copy into quarantine, then delete; says what happened."""
     contents = {
@@ -193,7 +197,7 @@ def _set_aside(
 
 
 def _identify(
-    found: _Found, quarantine: Quarantine, seen: set[int], claimed: set[int]
+    found: Found, quarantine: Quarantine, seen: set[int], claimed: set[int]
 ) -> Quarantined | None:
     """Which episode of the run was damaged; None if these frames never counted."""
     problem = found.problem or "damaged"
@@ -230,7 +234,7 @@ def remove_episode(folder: Path, index: int) -> None:
                 files.sync_dir(path.parent)
 
 
-def _indices(folder: Path, pattern: str) -> list[int]:
+def indices_of(folder: Path, pattern: str) -> list[int]:
     """Indices of the files that follow ``pattern``."""
     root = folder / pattern.split("/chunk-", maxsplit=1)[0]
     indices = []

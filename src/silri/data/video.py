@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
 
-from silri.core.errors import DataError, MissingExtraError
+from silri.core.errors import DataError, MissingExtraError, SpecError
+
+# Encoder -> its name in info.json, LeRobot's own first.
+_CODECS = {"libsvtav1": "av1", "libx264": "h264", "h264": "h264"}
 
 
 def load_av() -> ModuleType:
@@ -67,47 +71,73 @@ def read_frames(
     return result
 
 
-def write_frames(path: Path, frames: Iterator[np.ndarray], fps: int) -> dict[str, Any]:
-    """Write a video as LeRobot writes its own, lossy.
+class VideoWriter:
+    """Writes a video as LeRobot writes its own: lossy, any frame found at once. A context manager.
 
-    Args:
-        path: does not exist yet.
-        frames: (H, W, C) uint8 each; one channel is shown as grey.
-        fps: frames per second.
-
-    Returns:
-        What ``info.json`` says about it (``video.codec`` and so on).
-
-    Raises:
-        MissingExtraError: PyAV is not installed.
-        DataError: this PyAV has no encoder that fits.
+    Attributes:
+        info: what ``info.json`` says about the video; complete after the first frame.
     """
-    av = load_av()
-    codec = next((c for c in ("libsvtav1", "h264") if c in av.codecs_available), None)
-    if codec is None:
-        raise DataError("this PyAV has neither libsvtav1 nor h264; install av from PyPI")
-    # LeRobot's own settings: a key frame every second one, so that any frame is found at once.
-    options = {"g": "2", "crf": "30"} | ({"preset": "12"} if codec == "libsvtav1" else {})
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, fps, options=options)
-        stream.pix_fmt = "yuv420p"
-        for number, pixels in enumerate(frames):
-            if not number:
-                stream.height, stream.width = pixels.shape[:2]
-            colour = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(colour, format="rgb24")))
-        container.mux(stream.encode())
-        height, width = stream.height, stream.width
-    return {
-        "video.height": height,
-        "video.width": width,
-        "video.codec": "av1" if codec == "libsvtav1" else codec,
-        "video.pix_fmt": "yuv420p",
-        "video.is_depth_map": False,
-        "video.fps": fps,
-        "video.channels": 3,
-        "has_audio": False,
-    }
+
+    def __init__(self, path: Path, fps: float) -> None:
+        """Begin a file.
+
+        Args:
+            path: does not exist yet; its folder does.
+            fps: frames per second.
+
+        Raises:
+            MissingExtraError: PyAV is not installed.
+            DataError: this PyAV has no encoder that fits.
+        """
+        self._av = load_av()
+        codec = next((c for c in _CODECS if c in self._av.codecs_available), None)
+        if codec is None:
+            raise DataError(f"this PyAV has none of {list(_CODECS)}; install 'av' from PyPI")
+        options = {"g": "2", "crf": "30"} | ({"preset": "12"} if codec == "libsvtav1" else {})
+        self._container = self._av.open(str(path), "w")
+        rate = Fraction(fps).limit_denominator(1000)
+        self._stream = self._container.add_stream(codec, rate, options=options)
+        self._stream.pix_fmt = "yuv420p"
+        self.info: dict[str, Any] = {
+            "video.codec": _CODECS[codec],
+            "video.pix_fmt": "yuv420p",
+            "video.is_depth_map": False,
+            "video.fps": int(fps),
+            "video.channels": 3,
+            "has_audio": False,
+        }
+
+    def add(self, pixels: np.ndarray) -> None:
+        """One more frame, (H, W, C) uint8; one channel is shown as grey.
+
+        Raises:
+            SpecError: an odd height or width.
+        """
+        height, width = pixels.shape[:2]
+        if "video.height" not in self.info:
+            if height % 2 or width % 2:
+                raise SpecError(
+                    f"a video needs an even height and width, not {height} x {width}; export "
+                    "without --video"
+                )
+            self._stream.height, self._stream.width = height, width
+            self.info |= {"video.height": height, "video.width": width}
+        colour = np.ascontiguousarray(np.broadcast_to(pixels, (height, width, 3)))
+        frame = self._av.VideoFrame.from_ndarray(colour, format="rgb24")
+        self._container.mux(self._stream.encode(frame))
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self._container.mux(self._stream.encode())
+        self._container.close()
 
 
 def _decode(container: Any, start: float) -> Iterator[tuple[float, Any]]:
