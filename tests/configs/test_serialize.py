@@ -7,7 +7,14 @@ import pytest
 
 from silri.agents.registry import AGENTS, load_agent
 from silri.configs.run import DataConfig, RunConfig
-from silri.configs.serialize import differences, from_json, load_config, to_json
+from silri.configs.serialize import (
+    FORMAT,
+    differences,
+    from_json,
+    load_config,
+    migrate,
+    to_json,
+)
 from silri.core.errors import ConfigError, UnknownNameError
 from silri.envs.config import EnvConfig
 from silri.intervention.operators import OperatorConfig
@@ -134,3 +141,33 @@ def test_differences_name_every_leaf():
     assert differences(EDITED, from_json(text(EDITED))) == []
     bc = RunConfig.from_preset("bc")
     assert "agent.kappa: 6.0 -> None" in differences(EDITED, bc)
+
+
+def first_format(config):
+    """The JSON of format 1, which had no fields for robots."""
+    data = text(config)
+    for name in ("rate_hz", "updates_per_step", "publish_every", "max_lag"):
+        del data["runtime"][name]
+    return data
+
+
+def test_a_configuration_of_the_first_format_is_migrated():
+    config = RunConfig.from_preset("silri")
+    assert from_json(migrate(first_format(config), None, "config.json")) == config
+    assert from_json(migrate(first_format(config), 1, "config.json")) == config
+
+
+def test_migration_adds_what_is_missing_and_touches_nothing_else():
+    config = RunConfig.from_preset("silri")
+    data = text(config)
+    assert migrate(data, FORMAT, "config.json") is data
+    broken_data = first_format(config)
+    del broken_data["runtime"]["log_every"]
+    with pytest.raises(ConfigError, match=r"missing configuration field runtime\.log_every"):
+        from_json(migrate(broken_data, 1, "config.json"))
+
+
+@pytest.mark.parametrize("version", [FORMAT + 1, 0, "2"])
+def test_a_configuration_of_a_later_format_is_refused_with_its_number(version):
+    with pytest.raises(ConfigError, match=rf"config\.json has format {version}; .* up to {FORMAT}"):
+        migrate({}, version, "config.json")

@@ -79,7 +79,7 @@ class StopAfter:
         return self.left <= 0
 
 
-def prepare(config, path, *, subscribers=(), stop=None, evaluate_with=None):
+def prepare(config, path, *, subscribers=(), stop=None, evaluate_with=None, clock=None):
     """A LocalRun in ``path``: a new one, or the one that is there."""
     path = Path(path)
     folder = RunFolder(path) if path.exists() else RunFolder.create(path, config)
@@ -96,6 +96,7 @@ def prepare(config, path, *, subscribers=(), stop=None, evaluate_with=None):
         summarise=summarise,
         subscribers=[*subscribers, *stops],
         stop=stop or (lambda: False),
+        clock=clock,
     )
 
 

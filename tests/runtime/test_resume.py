@@ -12,6 +12,7 @@ from silri.core.errors import CheckpointError
 from silri.core.events import Notice
 from silri.data.dataset import read_dataset
 from silri.runtime.checkpoint import CheckpointStore
+from silri.runtime.folder import RunFolder
 from silri.runtime.session import Interrupted
 from tests.fakes.runs import (
     Recorder,
@@ -173,3 +174,23 @@ def test_wall_clock_adds_up_over_sessions(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     seconds = [row["wall_s"] for row in rows]
     assert seconds == sorted(seconds)
+
+
+def test_a_run_of_the_first_format_is_migrated_and_goes_on(tmp_path, whole):
+    config = tiny_run()
+    path = tmp_path / "run"
+    interrupt(config, path, 15)
+    record = json.loads((path / "config.json").read_text())
+    assert record.pop("format") == 2
+    for name in ("rate_hz", "updates_per_step", "publish_every", "max_lag"):
+        del record["run"]["runtime"][name]
+    (path / "config.json").write_text(json.dumps(record))
+    info = json.loads((path / "episodes/meta/info.json").read_text())
+    assert info.pop("silri_format") == 2
+    (path / "episodes/meta/info.json").write_text(json.dumps(info))
+
+    _, stored = RunFolder.open(path)
+    assert stored == config
+    other, other_path = whole(config)
+    assert_equal_runs(train(stored, path), path, other, other_path)
+    assert json.loads((path / "episodes/meta/info.json").read_text())["silri_format"] == 2

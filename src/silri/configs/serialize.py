@@ -14,6 +14,43 @@ from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 
 
+# Raised when a field is added or changes its meaning; written into config.json and policy.json.
+FORMAT = 2
+# What a configuration of an earlier format lacks, with the value that it stood for.
+_ADDED: dict[int, dict[str, dict[str, Any]]] = {
+    2: {
+        "runtime": {"rate_hz": 0.0, "updates_per_step": 1.0, "publish_every": 50, "max_lag": 1_000}
+    },
+}
+
+
+def migrate(data: Any, version: Any, where: str) -> Any:
+    """A configuration of an earlier format as one of this.
+
+    Args:
+        data: what :func:`to_json` of that version wrote.
+        version: its format; None stands for 1, which had no number.
+        where: file, for the message.
+
+    Raises:
+        ConfigError: it is of a later format.
+    """
+    version = 1 if version is None else version
+    if not isinstance(version, int) or not 1 <= version <= FORMAT:
+        raise ConfigError(
+            f"{where} has format {version}; this version of silri reads up to {FORMAT}: "
+            "install the version that wrote it, or a newer one"
+        )
+    if not isinstance(data, dict):
+        return data
+    for number in range(version + 1, FORMAT + 1):
+        for section, fields in _ADDED[number].items():
+            present = data.get(section)
+            if isinstance(present, dict):
+                data = {**data, section: {**fields, **present}}
+    return data
+
+
 def to_json(config: RunConfig) -> dict[str, Any]:
     """Nested plain values; the inverse of :func:`from_json`."""
     return dataclasses.asdict(config)
@@ -39,7 +76,7 @@ def load_config(path: Path) -> RunConfig:
         raise ConfigError(f"{path} is not JSON ({error}); restore it from a copy") from error
     if not isinstance(data, dict) or "run" not in data:
         raise ConfigError(f"{path} has no 'run', the configuration; restore it from a copy")
-    return from_json(data["run"])
+    return from_json(migrate(data["run"], data.get("format"), str(path)))
 
 
 def differences(left: RunConfig, right: RunConfig) -> list[str]:

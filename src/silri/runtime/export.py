@@ -15,12 +15,11 @@ from safetensors.numpy import load, load_file, save
 from silri.agents.base import Agent
 from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
-from silri.configs.serialize import from_json, to_json
+from silri.configs.serialize import FORMAT, from_json, migrate, to_json
 from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
 from silri.data import files
 
-FORMAT = 1
 WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
 
 
@@ -54,11 +53,13 @@ def load_policy(folder: Path) -> tuple[Agent, RunConfig, EnvSpec]:
     except (ValueError, safetensors.SafetensorError) as error:  # no JSON, or not even text
         raise DataError(f"{folder} is damaged ({error}); export the run again") from error
     version = description.get("format") if isinstance(description, dict) else None
-    if version != FORMAT:
-        raise DataError(f"{folder / DESCRIPTION} has format {version}; this version reads {FORMAT}")
+    if version not in range(1, FORMAT + 1):
+        raise DataError(
+            f"{folder / DESCRIPTION} has format {version}; this version reads up to {FORMAT}"
+        )
     if "run" not in description:
         raise DataError(f"{folder / DESCRIPTION} has no 'run'; export the run again")
-    config = from_json(description["run"])
+    config = from_json(migrate(description["run"], version, str(folder / DESCRIPTION)))
     try:
         spec = EnvSpec.from_json(description.get("spec"))
     except DataError as error:

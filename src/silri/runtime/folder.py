@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from silri.configs.run import RunConfig
-from silri.configs.serialize import load_config, to_json
+from silri.configs.serialize import FORMAT, load_config, to_json
 from silri.core.errors import RunFolderError
 from silri.data import files
 
@@ -72,6 +72,7 @@ class RunFolder:
     def write_config(self, config: RunConfig) -> None:
         """The resolved configuration, package versions and git state."""
         record = {
+            "format": FORMAT,
             "run": to_json(config),
             "python": platform.python_version(),
             "packages": {name: _version(name) for name in PACKAGES},
