@@ -11,6 +11,7 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,8 @@ from silri.core.protocols import Env
 from silri.core.seeding import Stream, derive_seed, rng
 from silri.core.specs import EnvSpec, Observation
 from silri.core.transition import Transition
-from silri.data.episode import EpisodeBuilder
+from silri.data import files
+from silri.data.episode import Episode, EpisodeBuilder
 from silri.data.lock import FolderLock
 from silri.data.spool import Spool
 from silri.intervention.arbiter import Arbiter
@@ -39,6 +41,7 @@ _LOG = logging.getLogger(__name__)
 
 FAULTS_IN_A_ROW = 10  # an environment that fails more often is broken, not unlucky
 BEAT_S = 1.0  # between signs of life
+DISK_FULL = "standing still with an episode in hand: the disk is full"
 WAIT_S = 0.2  # how often a waiting loop looks at its orders
 
 
@@ -55,7 +58,7 @@ class RobotPolicy:
             config.agent, spec, None, seed
         )
         self._path = paths.policy
-        self._seen = 0
+        self._seen: tuple[int, int] | None = None
         self.version = -1
         self.noise = 0  # what exploration of this episode derives from
 
@@ -66,11 +69,13 @@ class RobotPolicy:
             Whether there is anything to act with.
         """
         try:
-            stamp = self._path.stat().st_mtime_ns
+            status = self._path.stat()
+            stamp = (status.st_ino, status.st_mtime_ns)  # each write makes a new file
             if stamp != self._seen:
+                self._seen = stamp
                 parameters = unpack(self._path.read_bytes(), str(self._path))
                 self._agent = decode_parameters(parameters.arrays, self._agent, str(self._path))
-                self.version, self._seen = parameters.version, stamp
+                self.version = parameters.version
         except FileNotFoundError:
             pass
         except DataError as error:  # keep what works; the next ones will come
@@ -125,12 +130,14 @@ class RobotLoop:
         self._before_episode = before_episode
         self._paths = SpoolPaths(spool.folder)
         self._lock = FolderLock(spool.folder)
+        files.remove(self._paths.orders)  # of an earlier session: the uplink brings new ones
         self._spec = env.env_spec
         self._operator = make_operator(config, env)
         if kept := read_record(self._paths.operator):
             self._operator.restore(kept)
         self._arbiter = Arbiter(self._spec.action, config.runtime.blend_steps)
         self._policy = RobotPolicy(config, self._spec, self._paths)
+        files.remove(self._paths.orders)  # an earlier session's, which may say that it is done
         self._number = spool.next_number()
         self._counts = {"episodes": 0, "steps": 0, "faults": 0, "late": 0}
         self._note = "starting"
@@ -143,11 +150,13 @@ class RobotLoop:
 
         Raises:
             EnvironmentFault: the environment failed :data:`FAULTS_IN_A_ROW` times in a row.
+            DataError: the disk is too full for another episode.
         """
         faults = 0
-        self._policy.warm_up(self._spec)
         try:
+            self._policy.warm_up(self._spec)
             while self._wait_for_orders():
+                self.spool.check_room(_largest(self._spec))
                 self._before_episode()
                 with self._loop.episode():
                     outcome, builder = self._episode()
@@ -207,7 +216,7 @@ class RobotLoop:
 
     def _keep(self, builder: EpisodeBuilder, success: bool, reason: str) -> None:
         episode = builder.build(success=success and not reason)
-        self.spool.add(self._number, episode, reason, self._spec.control_hz)
+        self._add(episode, reason)
         self._number += 1
         self._counts["episodes"] += 1
         self._counts["faults"] += bool(reason)
@@ -218,6 +227,19 @@ class RobotLoop:
             self._counts["late"] += int(metrics["loop/late"])
             write_record(self._paths.loop, self._loop.summary())
         self._beat("driving", force=True)
+
+    def _add(self, episode: Episode, reason: str) -> None:
+        """Into the spool; the robot stands still while there is no room for it."""
+        while True:
+            try:
+                return self.spool.add(self._number, episode, reason, self._spec.control_hz)
+            except DataError as error:
+                if self._stop():
+                    raise
+                if self._note != DISK_FULL:
+                    _LOG.warning("robot '%s' stands still: %s", self.spool.robot, error)
+                self._beat(DISK_FULL)
+                self._clock.sleep(WAIT_S)
 
     def _on_step(self, transition: Transition, diagnostics: Mapping[str, float]) -> None:
         del transition, diagnostics
@@ -230,11 +252,19 @@ class RobotLoop:
         if force or now >= self._next_beat or note != self._note:
             self._note, self._next_beat = note, now + BEAT_S
             record: dict[str, Any] = {"pid": os.getpid(), "beat": now, "note": note}
-            write_record(self._paths.control, record | self._counts)
+            with suppress(OSError):  # a full disk must not cost an episode
+                write_record(self._paths.control, record | self._counts)
 
     def _alarm(self, text: str, details: Mapping[str, float]) -> None:
         del details
         _LOG.warning("robot '%s': %s", self.spool.robot, text)
+
+
+def _largest(spec: EnvSpec) -> int:
+    """Bytes that an episode has at most, uncompressed."""
+    arrays = spec.observation.values()
+    step = sum(int(np.prod(a.shape)) * np.dtype(a.dtype).itemsize for a in arrays)
+    return spec.max_episode_steps * (step + 64 * spec.action.size)
 
 
 def check_setup(setup: dict[str, Any], spec: EnvSpec) -> None:
