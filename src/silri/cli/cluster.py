@@ -17,7 +17,7 @@ from silri.data import files
 from silri.runtime.cluster.lifeline import Lifeline
 from silri.runtime.cluster.paths import LivePaths, SpoolPaths, write_record
 from silri.runtime.cluster.security import check_token, ensure_token
-from silri.runtime.cluster.setup import prepare_run
+from silri.runtime.cluster.setup import check_learns, prepare_run
 from silri.runtime.cluster.supervisor import Child, Supervisor
 from silri.runtime.cluster.transport import import_ray
 from silri.runtime.folder import RunFolder
@@ -48,12 +48,22 @@ class Ports:
         return f"{self.host}:{self.client}"
 
 
+def check_run(config: RunConfig, token: Path) -> None:
+    """What can be known to be wrong before there is a run folder.
+
+    Raises:
+        ConfigError: the agent does not learn online, or the token is not safe.
+        MissingExtraError: Ray is not installed.
+    """
+    check_learns(config)
+    ensure_token(token)
+    import_ray()
+
+
 def run_learner(
     folder: RunFolder, config: RunConfig, ports: Ports, token: Path, robots: Sequence[str]
 ) -> int:
     """Supervise a learner, its link, and robots on this machine; returns the exit code."""
-    import_ray()
-    ensure_token(token)
     live = LivePaths(folder.path)
     files.make_dir(live.logs)
     with stop_on_signal() as stop:
@@ -88,8 +98,8 @@ def run_learner(
 
 def run_robot(spool: Path, name: str, address: str, token: Path) -> int:
     """Supervise the control loop and the uplink of one robot; returns the exit code."""
-    import_ray()
     check_token(token)
+    import_ray()
     files.make_dir(spool)
     lifeline = Lifeline(spool)
     core = control_core()

@@ -30,9 +30,20 @@ class LearnerArguments(Arguments):
 def main(arguments: list[str]) -> int:
     """Learn and return the exit code."""
     from silri.cli.cluster import Ports, run_learner
+    from silri.runtime.cluster.security import default_token_path
+
+    folder, config, chosen = open_run(
+        arguments, LearnerArguments, "silri learner", DESCRIPTION, _check
+    )
+    ports = Ports(chosen.listen, chosen.port, chosen.ray_port)
+    names = [f"robot-{number}" for number in range(1, chosen.robots + 1)]
+    return run_learner(folder, config, ports, chosen.token or default_token_path(), names)
+
+
+def _check(chosen: LearnerArguments) -> None:
+    from silri.cli.cluster import check_run
     from silri.runtime.cluster.security import check_listening, default_token_path
 
-    folder, config, chosen = open_run(arguments, LearnerArguments, "silri learner", DESCRIPTION)
     if chosen.robots < 0:
         raise ConfigError(f"--robots takes 0 or more, got {chosen.robots}")
     for name, port in (("port", chosen.port), ("ray-port", chosen.ray_port)):
@@ -41,6 +52,4 @@ def main(arguments: list[str]) -> int:
     if chosen.port == chosen.ray_port:
         raise UsageError(f"--port and --ray-port are both {chosen.port}; they are two ports")
     check_listening(chosen.listen)
-    ports = Ports(chosen.listen, chosen.port, chosen.ray_port)
-    names = [f"robot-{number}" for number in range(1, chosen.robots + 1)]
-    return run_learner(folder, config, ports, chosen.token or default_token_path(), names)
+    check_run(chosen.config, chosen.token or default_token_path())

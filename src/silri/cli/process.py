@@ -114,13 +114,14 @@ def _uplink(chosen: argparse.Namespace, stop: Stop) -> int:
 
 
 def _control(chosen: argparse.Namespace, stop: Stop) -> int:
-    from silri.runtime.cluster.paths import SpoolPaths, read_record
+    from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
     from silri.runtime.priority import favour_control
 
     paths, clock = SpoolPaths(chosen.spool), MonotonicClock()
     while not (setup := read_record(paths.setup)):  # the uplink has not reached the learner yet
         if stop():
             return DONE
+        write_record(paths.control, {"beat": clock.now(), "note": "waiting for the learner"})
         clock.sleep(0.2)
     keeps_rate = bool(setup["run"]["runtime"]["rate_hz"])
     if keeps_rate:

@@ -64,13 +64,10 @@ def main(arguments: list[str]) -> int:
     runtime = taken.get("runtime", "local")
     if runtime not in RUNTIMES:
         raise unknown_name("runtime", runtime, RUNTIMES)
-    folder, config, chosen = open_run(taken.rest, Arguments, "silri train", DESCRIPTION)
+    check = _check_local if runtime == "local" else _check_cluster
+    folder, config, chosen = open_run(taken.rest, Arguments, "silri train", DESCRIPTION, check)
     if runtime == "local":
-        if chosen.robots != 1:
-            raise ConfigError("--robots needs --runtime cluster")
         return run(folder, config)
-    if chosen.robots < 1:
-        raise ConfigError(f"--robots takes 1 or more, got {chosen.robots}")
     from silri.cli.cluster import Ports, free_port, run_learner
     from silri.runtime.cluster.security import default_token_path
 
@@ -79,10 +76,31 @@ def main(arguments: list[str]) -> int:
     return run_learner(folder, config, ports, default_token_path(), names)
 
 
+def _check_local(chosen: Arguments) -> None:
+    if chosen.robots != 1:
+        raise ConfigError("--robots needs --runtime cluster")
+
+
+def _check_cluster(chosen: Arguments) -> None:
+    from silri.cli.cluster import check_run
+    from silri.runtime.cluster.security import default_token_path
+
+    if chosen.robots < 1:
+        raise ConfigError(f"--robots takes 1 or more, got {chosen.robots}")
+    check_run(chosen.config, default_token_path())
+
+
 def open_run(
-    arguments: list[str], kind: type[Flags], prog: str, description: str
+    arguments: list[str],
+    kind: type[Flags],
+    prog: str,
+    description: str,
+    check: Callable[[Flags], None],
 ) -> tuple[RunFolder, RunConfig, Flags]:
-    """A new run, or with ``--resume`` the one that is there, and the verb's own flags."""
+    """A new run, or with ``--resume`` the one that is there, and the verb's own flags.
+
+    ``check`` sees the flags before anything is written.
+    """
     names = take_names(arguments, NAMES)
     resume = take_names(names.rest, ("resume",))
     if "resume" in resume.values:
@@ -92,6 +110,7 @@ def open_run(
         chosen = parse(
             kind, resume.rest, prog=prog, description=description, default=kind(config=stored)
         )
+        check(chosen)
         return folder, _resumed(folder, stored, chosen), chosen
     chosen = parse(
         kind,
@@ -100,6 +119,7 @@ def open_run(
         description=description,
         default=kind(config=preset_config(names)),
     )
+    check(chosen)
     _check(chosen.config)
     out = chosen.out or _default_folder(chosen.config)
     return RunFolder.create(out, chosen.config), chosen.config, chosen

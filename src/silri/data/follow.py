@@ -29,28 +29,25 @@ class Follower:
     def new(self) -> Iterator[Episode]:
         """What was stored since the last call.
 
-        A writer that opens a damaged folder closes gaps, so that an episode may move to a smaller
-        index; it keeps its number. So the place to go on from is looked for, not remembered.
+        A writer that opens a damaged folder closes gaps, so that episodes may move to smaller
+        indices, at any moment; they keep their numbers and their order. So an episode is the next
+        one if the one before it, looked at after it, is known.
         """
-        self._next = self._place()
-        while (row := self._row(self._next)) is not None:
-            if row.episode_id > self.last_id:
-                episode = self._read(row)
-                if episode is None:  # being moved at this very moment: look again later
-                    return
+        while True:
+            row = self._row(self._next)
+            if row is not None and row.episode_id <= self.last_id:
+                self._next += 1
+            elif self._next > 0 and not self._known(self._next - 1):
+                self._next -= 1
+            elif row is None or (episode := self._read(row)) is None:
+                return  # not there yet, or being moved at this very moment: look again later
+            else:
                 self.last_id = row.episode_id
                 yield episode
-            self._next += 1
 
-    def _place(self) -> int:
-        """The first index whose predecessor is known."""
-        index = self._next
-        while index > 0:
-            row = self._row(index - 1)
-            if row is not None and row.episode_id <= self.last_id:
-                break
-            index -= 1
-        return index
+    def _known(self, index: int) -> bool:
+        row = self._row(index)
+        return row is not None and row.episode_id <= self.last_id
 
     def _row(self, index: int) -> EpisodeRow | None:
         name = file_path(ROW_PATH, index)

@@ -7,13 +7,14 @@ can refuse what it has, however often it is sent::
 
     spool/identity.json         robot and spool id; a lost spool folder gets a new id
     spool/episodes/00000017     waiting
-    spool/acknowledged.json     the last number that the store has; written before the removal
+    spool/acknowledged.json     the last number that is done with; written before the removal
     spool/damaged/              what could not be read back
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import uuid
 from pathlib import Path
 from typing import NamedTuple
@@ -26,8 +27,10 @@ from silri.data.episode import Episode
 from silri.data.lerobot import decode_episode, encode_frames, episode_row
 from silri.data.rows import decode_row, encode_row
 from silri.data.sealed import digest, read_sealed_json, sealed_json
+from silri.data.space import explained
 
 FORMAT = 1
+RESERVE_BYTES = 50_000_000  # never used for episodes: acknowledging them needs room as well
 _DIGITS = 8
 
 
@@ -65,16 +68,17 @@ def decode_upload(data: bytes, where: str) -> Upload:
         version, body = outer["format"], outer["body"]
         if version == FORMAT and digest(body) == outer["sha256"]:
             content = msgpack.unpackb(body)
+            row, frames = decode_row(content["row"], where), content["frames"]
+            reason = str(content["reason"])
         elif version == FORMAT:
             raise DataError(f"{where} does not match its checksum")
         else:
             raise DataError(f"{where} has format {version}; this version reads {FORMAT}")
     except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
         raise DataError(f"{where} is no episode from a robot: {error!r}") from error
-    row = decode_row(content["row"], where)
-    if digest(content["frames"]) != row.data_sha256:
+    if digest(frames) != row.data_sha256:
         raise DataError(f"{where}: the frames do not match their checksum")
-    return Upload(decode_episode(content["frames"], row), content["reason"])
+    return Upload(decode_episode(frames, row), reason)
 
 
 class Spool:
@@ -130,10 +134,35 @@ class Spool:
         """What names an episode in every store for ever."""
         return f"{self.robot}/{self.identity}:{number}"
 
+    def check_room(self, size: int) -> None:
+        """Whether an episode of ``size`` bytes will find room; asked before it is driven.
+
+        Raises:
+            DataError: it may not.
+        """
+        free = shutil.disk_usage(self.folder).free
+        if free < size + RESERVE_BYTES:
+            raise DataError(
+                f"the disk of {self.folder} has {free / 1e6:.0f} MB left and an episode may need "
+                f"{size / 1e6:.0f} MB beside a reserve of {RESERVE_BYTES / 1e6:.0f} MB: the robot "
+                f"stops before one is lost. Make room there, or connect the learner, which takes "
+                f"the {len(self.waiting())} episodes that wait"
+            )
+
     def add(self, number: int, episode: Episode, reason: str, fps: float) -> None:
-        """Keep a finished episode; when this returns, no crash can lose it."""
+        """Keep a finished episode; when this returns, no crash can lose it.
+
+        Raises:
+            DataError: the disk is full; the same call may be made again when there is room.
+        """
         named = dataclasses.replace(episode, origin=self.origin(number))
-        files.atomic_write(self._path(number), encode_upload(Upload(named, reason), fps))
+        data, path = encode_upload(Upload(named, reason), fps), self._path(number)
+        with explained(self.folder, f"keeping episode {number}", len(data)):
+            try:
+                files.atomic_write(path, data)
+            except OSError:
+                files.temporary(path).unlink(missing_ok=True)  # the room that it takes
+                raise
 
     def read(self, number: int) -> bytes:
         """What is to be sent, its checksum verified.
@@ -142,18 +171,30 @@ class Spool:
             DataError: the file is damaged; see :meth:`set_aside`.
         """
         path = self._path(number)
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
         decode_upload(data, str(path))
         return data
 
     def acknowledge(self, number: int) -> None:
-        """The store has it: remember that, then let it go."""
-        record = sealed_json({"acknowledged": max(number, self._acknowledged())})
-        files.atomic_write(self.folder / "acknowledged.json", record)
+        """The store has it: remember that, then let it go.
+
+        Raises:
+            DataError: the disk is full, and the number of this one is kept nowhere else.
+        """
+        with explained(self.folder, f"acknowledging episode {number}"):
+            try:
+                self._use_up(number)
+            except OSError:
+                if number >= max(self.waiting(), default=-1):
+                    raise
         files.remove(self._path(number))
 
     def set_aside(self, number: int) -> Path:
         """Take an unreadable file out of the way; it is kept."""
+        self._use_up(number)  # it may have been sent before it was damaged
         files.make_dir(self.folder / "damaged")
         place = self.folder / "damaged" / f"{self.identity}-{number:0{_DIGITS}d}"
         files.rename(self._path(number), place)
@@ -161,6 +202,11 @@ class Spool:
 
     def _path(self, number: int) -> Path:
         return self._waiting / f"{number:0{_DIGITS}d}"
+
+    def _use_up(self, number: int) -> None:
+        """No other episode is to have this number, even when its file is gone."""
+        record = sealed_json({"acknowledged": max(number, self._acknowledged())})
+        files.atomic_write(self.folder / "acknowledged.json", record)
 
     def _acknowledged(self) -> int:
         path = self.folder / "acknowledged.json"

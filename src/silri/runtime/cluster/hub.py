@@ -7,6 +7,7 @@ was heard of lately. Messages are JSON-able values and bytes.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import threading
@@ -101,6 +102,8 @@ class Hub:
             if known is None or known.session != session:
                 raise UsageError(f"robot '{robot}' is not registered here; register again")
             known.heard, known.status = self._clock.now(), status
+            if known.reported_missing:
+                self._messages.append(f"robot '{robot}' on {known.host} is back")
             known.reported_missing = False
         progress = read_record(self._paths.progress)
         limit = int(self._setup["max_lag"])
@@ -117,15 +120,16 @@ class Hub:
     def parameters(self, newer_than: int) -> bytes | None:
         """The newest parameters, as :func:`~silri.runtime.cluster.parameters.pack` made them.
 
-        None if there are none after ``newer_than``.
+        None if there are none after ``newer_than``, or they are damaged: others will come.
         """
         if int(read_record(self._paths.progress).get("version", -1)) <= newer_than:
             return None
         try:
             data = self._paths.policy.read_bytes()
-        except FileNotFoundError:
+            version = unpack(data, str(self._paths.policy)).version
+        except (FileNotFoundError, DataError):
             return None
-        return data if unpack(data, str(self._paths.policy)).version > newer_than else None
+        return data if version > newer_than else None
 
     def upload(self, data: bytes) -> dict[str, Any]:
         """Store an episode once, however often it is sent; the answer comes after the commit.
@@ -181,7 +185,8 @@ class Hub:
             }
             messages, self._messages = self._messages, []
         episodes = len(self.store.rows)
-        write_record(self._paths.robots, {"robots": robots, "episodes": episodes})
+        with contextlib.suppress(OSError):  # a full disk, say: it is for people only
+            write_record(self._paths.robots, {"robots": robots, "episodes": episodes})
         return messages
 
     def close(self) -> None:

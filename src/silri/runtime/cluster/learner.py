@@ -84,7 +84,9 @@ class Learner(Session):
         """Count what has been stored, evaluate and checkpoint when due."""
         for episode in self._follower.new():
             before = self.state.env_steps
-            if episode.is_demo or before >= self.config.steps:
+            if before >= self.config.steps:
+                continue  # not counted: it is there for a resumed run with a larger budget
+            if episode.is_demo:
                 self.state.next_episode = episode.episode_id + 1
                 continue
             self.state.env_steps += len(episode)
@@ -149,7 +151,11 @@ class Learner(Session):
             "beat": now,
             "version": self._published,
             "env_steps": self.state.env_steps,
-            "learnt_steps": done / self.config.runtime.updates_per_step,
+            # All of them when less than an iteration is owed: nobody is to wait for the rest.
+            "learnt_steps": max(
+                done / self.config.runtime.updates_per_step,
+                self.state.env_steps if self._owed() <= 0 else 0,
+            ),
             # Somebody may wait for it: evaluating and saving come to an end, too.
             "learning": phase in ("training", "evaluating"),
         }

@@ -26,14 +26,16 @@ class Lifeline:
     def __init__(self, folder: Path) -> None:
         """Take a lock of one's own in ``folder``; those of dead owners are removed."""
         for old in folder.glob("lifeline-*"):
-            if not is_held(old):
-                old.unlink(missing_ok=True)
+            _remove_if_dead(old)
         self.path = folder / f"lifeline-{uuid.uuid4().hex[:12]}"
         # Not inherited by children, or they would keep it alive.
-        self._descriptor: int | None = os.open(
-            self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        self._descriptor: int | None = None
+        while not self.path.exists():  # again: another owner removed it before it was held
+            if self._descriptor is not None:
+                os.close(self._descriptor)
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(self.path, flags, 0o600)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
 
     def release(self) -> None:
         """Let the children know; twice is fine."""
@@ -56,6 +58,21 @@ def is_held(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _remove_if_dead(path: Path) -> None:
+    """Held meanwhile, so that it is not one that is about to be."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        path.unlink(missing_ok=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def watch(path: Path, on_death: Callable[[], None]) -> None:

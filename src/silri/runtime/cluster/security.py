@@ -6,6 +6,7 @@ makes the token, turns the check on, and refuses every other setting before a po
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import os
 import secrets
@@ -33,10 +34,14 @@ def ensure_token(path: Path) -> Path:
     if not path.exists():
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         # Not one of data.files' primitives: it must never be readable by others, not even
-        # for a moment. O_EXCL: of two processes one makes it.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        # for a moment. Linked when it is whole: of two processes one makes it.
+        beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(secrets.token_hex(_BYTES) + "\n")
+        with contextlib.suppress(FileExistsError):
+            path.hardlink_to(beside)
+        beside.unlink()
     return check_token(path)
 
 

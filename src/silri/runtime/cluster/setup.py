@@ -18,6 +18,19 @@ from silri.runtime.folder import RunFolder
 from silri.runtime.prepare import collect_demonstrations
 
 
+def check_learns(config: RunConfig) -> None:
+    """Whether robots are of any use to the agent.
+
+    Raises:
+        ConfigError: if not.
+    """
+    if not config.env_learns:
+        raise ConfigError(
+            f"agent {config.agent_name} is trained before the first episode: it needs no robots; "
+            "use the local runtime"
+        )
+
+
 def prepare_run(folder: RunFolder, config: RunConfig, stop: Callable[[], bool]) -> list[str]:
     """Fill the store with demonstrations and write ``live/setup.json``.
 
@@ -28,11 +41,7 @@ def prepare_run(folder: RunFolder, config: RunConfig, stop: Callable[[], bool]) 
         RunFolderError: another process writes there.
         ConfigError: the agent does not learn online.
     """
-    if not config.env_learns:
-        raise ConfigError(
-            f"agent {config.agent_name} is trained before the first episode: it needs no robots; "
-            "use the local runtime"
-        )
+    check_learns(config)
     env = config.env.create()
     names = load_agent(config.agent_name).agent.diagnostic_names(config.agent, env.env_spec)
     try:
@@ -49,6 +58,7 @@ def prepare_run(folder: RunFolder, config: RunConfig, stop: Callable[[], bool]) 
         env.close()
     live = LivePaths(folder.path)
     files.make_dir(live.folder)
+    files.remove(live.progress)  # an earlier session's says that the run is done
     known = read_record(live.setup)
     setup["run_id"] = known.get("run_id") or uuid.uuid4().hex[:12]
     if known != setup:

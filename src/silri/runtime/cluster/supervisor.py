@@ -53,7 +53,6 @@ class _Running:
         self.process: subprocess.Popen | None = None
         self.start_at = now
         self.started = now
-        self.wait = FIRST_WAIT_S
         self.crashes = 0
         self.starts = 0
         self.done = False
@@ -110,8 +109,9 @@ class Supervisor:
 
     def stop(self, names: Callable[[str], bool] = lambda name: True) -> None:
         """Ask the children so named to stop, one after the other, and insist when they do not."""
-        chosen = [r for r in self._running if names(r.child.name) and r.process is not None]
+        chosen = [running for running in self._running if names(running.child.name)]
         for running in chosen:
+            running.done = True  # whoever was about to be started again, too
             _signal(running, signal.SIGTERM)
         for running in chosen:
             process = running.process
@@ -122,7 +122,7 @@ class Supervisor:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-            running.process, running.done = None, True
+            running.process = None
 
     def _start(self, running: _Running, now: float) -> None:
         child = running.child
@@ -152,8 +152,8 @@ class Supervisor:
             return []
         steady = now - running.started > STEADY_S
         running.crashes = 1 if steady else running.crashes + 1
-        running.wait = FIRST_WAIT_S if steady else min(2 * running.wait, LONGEST_WAIT_S)
-        running.start_at = now + (0.0 if steady else running.wait)
+        wait = min(FIRST_WAIT_S * 2 ** (running.crashes - 1), LONGEST_WAIT_S)
+        running.start_at = now + (0.0 if steady else wait)
         how = f"was killed ({signal.Signals(-code).name})" if code < 0 else f"failed (exit {code})"
         if code == USAGE or running.crashes >= CRASHES:
             self.failed = (USAGE if code == USAGE else 1, f"{child.name} {how}\n{_tail(child.log)}")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from silri.core.clock import Clock
-from silri.core.errors import DataError, UsageError
+from silri.core.errors import DataError, SilriError, UsageError
 from silri.data.spool import Spool
 from silri.runtime.cluster.parameters import unpack, write_parameters
 from silri.runtime.cluster.paths import PROTOCOL, SpoolPaths, read_record, write_record
@@ -159,16 +159,18 @@ class Uplink:
             return True
         try:
             answer = self._call("upload", data, timeout_s=UPLOAD_S)
-        except DataError as error:  # its disk is full, say: the episode is safe here
-            self._failed += 1
+            self.spool.acknowledge(number)
+        except UsageError:
+            raise
+        except SilriError as error:  # a disk is full, say: the episode is safe here
             wait = min(BACKOFF_S[0] * 2**self._failed, BACKOFF_S[1])
+            self._failed += 1
             self._next_upload = self._clock.now() + wait
-            self._problem = f"the learner cannot store episodes: {error}"
+            self._problem = f"episode {number} cannot be handed over: {error}"
             return False
         self._failed, self._problem = 0, ""
         if answer["state"] == "quarantined":
             _LOG.warning("episode %d went into quarantine: %s", number, answer["reason"])
-        self.spool.acknowledge(number)
         return len(waiting) > 1
 
     def _call(self, method: str, *arguments: Any, timeout_s: float = CALL_S) -> Any:
@@ -178,6 +180,9 @@ class Uplink:
 
     def _hang_up(self, problem: str) -> None:
         self.close()
+        if self.connected:  # nobody waits for a learner that cannot be reached
+            orders = read_record(self._paths.orders)
+            write_record(self._paths.orders, orders | {"hold": False})
         self.connected, self._problem = False, problem
         self._next_attempt = self._clock.now() + self._backoff
         self._backoff = min(2 * self._backoff, BACKOFF_S[1])
