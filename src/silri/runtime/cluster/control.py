@@ -137,7 +137,6 @@ class RobotLoop:
             self._operator.restore(kept)
         self._arbiter = Arbiter(self._spec.action, config.runtime.blend_steps)
         self._policy = RobotPolicy(config, self._spec, self._paths)
-        files.remove(self._paths.orders)  # an earlier session's, which may say that it is done
         self._number = spool.next_number()
         self._counts = {"episodes": 0, "steps": 0, "faults": 0, "late": 0}
         self._note = "starting"
