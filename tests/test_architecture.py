@@ -63,7 +63,7 @@ RULES = {
 # Single modules that may import more than their package.
 EXCEPTIONS = {
     "silri.data.augment": JAX,
-    "silri.runtime.cluster": frozenset({"ray", "psutil"}),
+    "silri.runtime.cluster": frozenset({"ray", "grpc", "psutil"}),
     "silri.evaluation.benchmark": frozenset({"ray"}),
 }
 TOP_LEVEL = {"silri", "silri.__main__"}  # the version, and `python -m silri`

@@ -8,9 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,7 +16,9 @@ from typing import Any
 
 import psutil
 
-from silri.core.errors import MissingExtraError, SilriError, UsageError
+from silri.core.errors import DataError, MissingExtraError, SilriError, UsageError
+from silri.runtime.cluster.authentication import check_refuses_strangers, problem_with
+from silri.runtime.cluster.guard import end_session
 from silri.runtime.cluster.paths import read_record, write_record
 from silri.runtime.cluster.uplink import Disconnected
 
@@ -33,10 +32,16 @@ OBJECT_STORE_BYTES = 100_000_000  # messages only: episodes and parameters go th
 # then listens on all of them. Its name tells of the platforms that have it by default.
 LOOPBACK_ONLY = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 QUIET = {
+    # The head forks a server per client while gRPC threads run; with gRPC's fork handlers about
+    # one in ten dies before its exec, and the client waits 30 s for it.
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
     "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "5",
     "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "5",
-    # A line that is down for longer is given up; the uplink then makes a new one.
-    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "10",
+    # A line that breaks is given up at once; the uplink then makes a new one.
+    "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "0",
+    # Ray starts a process for each client. With gRPC's handlers around fork() every tenth of them
+    # died at once, and the client waited 40 s for it.
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
@@ -72,21 +77,28 @@ class Head:
         """Where uplinks connect."""
         return f"{self._host}:{self._client_port}"
 
-    def start(self, log: Path, token_environment: dict[str, str]) -> None:
+    def start(self, log: Path, environment: dict[str, str], lifeline: Path) -> None:
         """Start the head unless the recorded one is alive; returns when it accepts connections.
 
+        Args:
+            log: that its output is appended to.
+            environment: of its processes.
+            lifeline: of the run's supervisor; the head does not outlive it.
+
         Raises:
-            UsageError: it does not come up; names the log.
+            DataError: it does not come up; names the log.
         """
         known = read_record(self.record)
         if known.get("address") == self.address and _is_head(known.get("pid")):
             return
         self.stop()
+        before = log.stat().st_size if log.exists() else 0
         command = [
+            *(sys.executable, "-m", "silri.runtime.cluster.guard", str(lifeline)),
             str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
             f"--node-ip-address={self._host}", f"--port={self._port}",
             f"--ray-client-server-port={self._client_port}", "--include-dashboard=false",
-            "--include-log-monitor=false", "--dashboard-agent-listen-port=0",
+            "--include-log-monitor=false", "--no-monitor", "--dashboard-agent-listen-port=0",
             "--min-worker-port=0", "--max-worker-port=0",  # any, and none of ours
             "--disable-usage-stats", "--num-cpus=1", "--num-gpus=0",
             f"--object-store-memory={OBJECT_STORE_BYTES}",
@@ -99,18 +111,24 @@ class Head:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env=token_environment,
+                env=environment,
             )
         write_record(self.record, {"pid": process.pid, "address": self.address}, durable=True)
         deadline = time.monotonic() + START_S
-        while b"Ray runtime started" not in log.read_bytes():
+        # Its own word that all is up, and then the client's port, which opens when it likes.
+        while b"Ray runtime started" not in _since(log, before) or not _listens(self.address):
             if process.poll() is not None or time.monotonic() > deadline:
                 self.stop()
-                raise UsageError(
+                raise DataError(
                     f"Ray's head did not start on {self._host} (ports {self._port} and "
                     f"{self._client_port}); {log} says why. Are the ports in use?"
                 )
             time.sleep(0.1)
+        try:
+            check_refuses_strangers(self._host, self._client_port, self._port)
+        except UsageError:
+            self.stop()
+            raise
 
     def alive(self) -> bool:
         """Whether its process is there."""
@@ -118,18 +136,21 @@ class Head:
 
     def stop(self) -> None:
         """End the head and all that belongs to it, at once: the store is safe at any moment."""
-        pid = read_record(self.record).get("pid")
-        if pid is not None and _is_head(pid):
-            end_session(int(pid))
-        self.record.unlink(missing_ok=True)
+        stop_head(self.record)
 
 
-def end_session(leader: int) -> None:
-    """Kill every process of the session that ``leader`` began (Ray's workers have own groups)."""
-    for pid in psutil.pids():
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if os.getsid(pid) == leader:
-                os.kill(pid, signal.SIGKILL)
+def stop_head(record: Path) -> None:
+    """End the head that ``record`` tells of, if it is there."""
+    pid = read_record(record).get("pid")
+    if isinstance(pid, int) and (_is_head(pid) or not psutil.pid_exists(pid)):
+        end_session(pid)  # without its leader, too: the kernel reserves the number meanwhile
+    record.unlink(missing_ok=True)
+
+
+def _since(log: Path, start: int) -> bytes:
+    with log.open("rb") as file:
+        file.seek(start)
+        return file.read()
 
 
 def _is_head(pid: Any) -> bool:
@@ -163,8 +184,7 @@ class RayLine:
         except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
             self.close()
             raise Disconnected(
-                f"{address} is there, but no hub answers ({_first_line(error)}); it may be "
-                "starting, or the token is not the same on both machines"
+                f"{address} is there, but no hub answers ({_first_line(error)}); it may be starting"
             ) from error
 
     def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
@@ -200,19 +220,22 @@ def call(ray: Any, hub: Any, method: str, *arguments: Any, timeout_s: float) -> 
         raise Disconnected(f"the hub does not answer ({_first_line(error)})") from error
 
 
+def _listens(address: str) -> bool:
+    try:
+        _probe(address)
+    except Disconnected:
+        return False
+    return True
+
+
 def _probe(address: str) -> None:
-    """Whether anybody listens: Ray's client would try for a long time.
+    """Whether anybody listens and takes our token: Ray's client would try for a long time.
 
     Raises:
-        Disconnected: nobody does.
+        Disconnected: if not; says which of the two.
     """
-    host, port = address.rsplit(":", 1)
-    try:
-        socket.create_connection((host, int(port)), timeout=PROBE_S).close()
-    except OSError as error:
-        raise Disconnected(
-            f"nobody listens at {address} ({error.strerror or error}); is 'silri learner' running?"
-        ) from error
+    if problem := problem_with(address):
+        raise Disconnected(problem)
 
 
 def hub_of(ray: Any, kind: type, run: Path) -> Any:
