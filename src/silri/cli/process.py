@@ -94,7 +94,7 @@ def _link(chosen: argparse.Namespace, stop: Stop) -> int:
     head = Head(
         LivePaths(chosen.run).ray, host=host, port=chosen.port, client_port=int(client_port)
     )
-    run_link(chosen.run, head, environment, stop, MonotonicClock())
+    run_link(chosen.run, head, environment, chosen.lifeline, stop, MonotonicClock())
     return DONE
 
 

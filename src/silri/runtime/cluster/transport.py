@@ -27,6 +27,7 @@ _LOG = logging.getLogger(__name__)
 NAMESPACE, HUB = "silri", "hub"
 PROBE_S = 5.0  # for a connection to be accepted
 START_S = 60.0  # for the head to be up
+HUB_WAIT_S = 10.0  # for the hub to be there once the head is: a new line costs more than waiting
 OBJECT_STORE_BYTES = 100_000_000  # messages only: episodes and parameters go through it
 # What stays on loopback on Linux, where Ray otherwise prefers the machine's outside address and
 # then listens on all of them. Its name tells of the platforms that have it by default.
@@ -39,12 +40,14 @@ QUIET = {
     "RAY_CLIENT_MAX_CONNECTION_TIMEOUT_S": "5",
     # A line that breaks is given up at once; the uplink then makes a new one.
     "RAY_CLIENT_RECONNECT_GRACE_PERIOD": "0",
-    # Ray starts a process for each client. With gRPC's handlers around fork() every tenth of them
-    # died at once, and the client waited 40 s for it.
-    "GRPC_ENABLE_FORK_SUPPORT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+# They tell of every line that breaks; the uplink does, too, once and in words.
+NOISY = (
+    "ray.client_builder",
+    *(f"ray.util.client.{n}" for n in ("logsclient", "dataclient", "worker")),
+)
 
 
 def import_ray() -> Any:
@@ -58,6 +61,8 @@ def import_ray() -> Any:
     except ImportError as error:
         raise MissingExtraError("cluster", "the cluster runtime (Ray)") from error
     logging.getLogger("ray").setLevel(logging.ERROR)  # importing it has set it to INFO
+    for name in NOISY:
+        logging.getLogger(name).disabled = True
     return ray
 
 
@@ -142,7 +147,7 @@ class Head:
 def stop_head(record: Path) -> None:
     """End the head that ``record`` tells of, if it is there."""
     pid = read_record(record).get("pid")
-    if isinstance(pid, int) and (_is_head(pid) or not psutil.pid_exists(pid)):
+    if isinstance(pid, int) and (_is_head(pid) or not _runs(pid)):
         end_session(pid)  # without its leader, too: the kernel reserves the number meanwhile
     record.unlink(missing_ok=True)
 
@@ -156,9 +161,15 @@ def _since(log: Path, start: int) -> bytes:
 def _is_head(pid: Any) -> bool:
     """Whether ``pid`` is a Ray head that runs: numbers are used again."""
     try:
-        process = psutil.Process(pid)
-        return "--head" in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE
+        return _runs(pid) and "--head" in psutil.Process(pid).cmdline()
     except (psutil.Error, TypeError, ValueError):
+        return False
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
         return False
 
 
@@ -180,7 +191,7 @@ class RayLine:
         _probe(address)
         try:
             self._ray.init(f"ray://{address}", namespace=NAMESPACE)
-            self._hub = self._ray.get_actor(HUB) if hub else None
+            self._hub = self._find_hub() if hub else None
         except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
             self.close()
             raise Disconnected(
@@ -194,6 +205,16 @@ class RayLine:
     def close(self) -> None:
         """Hang up."""
         self._hang_up_old()
+
+    def _find_hub(self) -> Any:
+        deadline = time.monotonic() + HUB_WAIT_S
+        while True:
+            try:
+                return self._ray.get_actor(HUB)
+            except ValueError:
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(0.2)
 
     def _hang_up_old(self) -> None:
         try:
