@@ -11,6 +11,8 @@ from silri.core.errors import DataError
 from silri.data import files
 from silri.data.sealed import digest
 
+_MALFORMED = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
+
 
 class Parameters(NamedTuple):
     """A policy that can be acted with.
@@ -31,7 +33,7 @@ def write_parameters(path: Path, data: bytes) -> None:
 
 def pack(parameters: Parameters) -> bytes:
     """As one message with a checksum."""
-    packed: bytes = msgpack.packb({**parameters._asdict(), "sha256": digest(parameters.arrays)})
+    packed: bytes = msgpack.packb({**parameters._asdict(), "sha256": _checksum(parameters)})
     return packed
 
 
@@ -44,9 +46,14 @@ def unpack(data: bytes, where: str) -> Parameters:
     try:
         record = msgpack.unpackb(data)
         parameters = Parameters(record["version"], record["arrays"])
-        sound = digest(parameters.arrays) == record["sha256"]
-    except (ValueError, TypeError, KeyError, msgpack.UnpackException) as error:
+        sound = _checksum(parameters) == record["sha256"]
+    except (*_MALFORMED, msgpack.UnpackException) as error:
         raise DataError(f"{where} holds no parameters: {error!r}") from error
     if not sound:
         raise DataError(f"{where} does not match its checksum")
     return parameters
+
+
+def _checksum(parameters: Parameters) -> str:
+    # The version, too: one that is too high would keep all later parameters away.
+    return digest(parameters.version.to_bytes(8, "big", signed=True) + parameters.arrays)

@@ -92,7 +92,7 @@ def check_listening(host: str) -> bool:
             "--listen takes an IP address of this machine (127.0.0.1, or its address in your "
             f"VPN), got {host!r}"
         ) from None
-    if address.is_unspecified:
+    if (getattr(address, "ipv4_mapped", None) or address).is_unspecified:
         raise UsageError(
             f"--listen {host} is every network of this machine; name the one address that the "
             "robots use"
