@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -15,15 +16,16 @@ from silri.core.clock import MonotonicClock
 from silri.core.errors import ConfigError
 from silri.data import files
 from silri.runtime.cluster.lifeline import Lifeline
-from silri.runtime.cluster.paths import LivePaths, SpoolPaths, write_record
+from silri.runtime.cluster.paths import LivePaths, SpoolPaths
 from silri.runtime.cluster.security import check_token, ensure_token
 from silri.runtime.cluster.setup import check_learns, prepare_run
 from silri.runtime.cluster.supervisor import Child, Supervisor
-from silri.runtime.cluster.transport import import_ray
+from silri.runtime.cluster.transport import import_ray, stop_head
 from silri.runtime.folder import RunFolder
 from silri.runtime.priority import control_core
 
 POLL_S = 0.2
+LINK_PATIENCE_S = 150.0  # Ray and the hub may take two times a minute to start
 COMPILING_S = 300.0  # a control loop may be silent for so long: JAX compiles, a device calibrates
 MODULE = (sys.executable, "-m", "silri.cli.process")
 
@@ -66,13 +68,13 @@ def run_learner(
     """Supervise a learner, its link, and robots on this machine; returns the exit code."""
     live = LivePaths(folder.path)
     files.make_dir(live.logs)
-    with stop_on_signal() as stop:
+    with stop_on_signal() as stop, contextlib.ExitStack() as stack:
+        lifeline = Lifeline(live.folder)
+        stack.callback(lifeline.release)
         for message in prepare_run(folder, config, stop):
             print(message, file=sys.stderr)
         if stop():
             return INTERRUPTED
-        lifeline = Lifeline(live.folder)
-        write_record(live.owner, {"lifeline": str(lifeline.path)}, durable=True)
         # Robots that keep a rate share this machine: one core is theirs.
         core = control_core() if robots and config.runtime.rate_hz else None
         common = ("--lifeline", str(lifeline.path))
@@ -82,7 +84,7 @@ def run_learner(
             *("--address", ports.address, "--port", str(ports.internal), *_core(core)),
         )
         children = [
-            Child("link", link, None, heartbeat=live.link),
+            Child("link", link, None, heartbeat=live.link, patience_s=LINK_PATIENCE_S),
             Child("learner", learner, None, leads=True, grace_s=60.0),
         ]
         for name in robots:
@@ -90,10 +92,8 @@ def run_learner(
             children += robot_children(
                 spool, name, ports.address, token, lifeline, core, leads=False
             )
-        try:
-            return _supervise(Supervisor(children, MonotonicClock()), stop)
-        finally:
-            lifeline.release()
+        stack.callback(stop_head, live.ray)  # if the link could not do it
+        return _supervise(Supervisor(children, MonotonicClock()), stop)
 
 
 def run_robot(spool: Path, name: str, address: str, token: Path) -> int:

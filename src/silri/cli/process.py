@@ -22,7 +22,7 @@ from silri.core.clock import MonotonicClock
 from silri.core.errors import SilriError, UsageError
 from silri.runtime.cluster.lifeline import watch
 
-GRACE_S = 15.0  # for a process without a supervisor to end by itself
+GRACE_S = 10.0  # for a process without a supervisor to end by itself
 DRAIN_S = 10.0  # for an uplink to send what waits
 
 Stop = Callable[[], bool]

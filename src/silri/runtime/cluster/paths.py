@@ -23,7 +23,6 @@ class LivePaths:
     robots = property(lambda self: self.folder / "robots.json")  # who is connected
     ray = property(lambda self: self.folder / "ray.json")  # process and ports of the Ray head
     link = property(lambda self: self.folder / "link.json")  # heartbeat of the link
-    owner = property(lambda self: self.folder / "owner.json")  # lifeline of the supervisor
     logs = property(lambda self: self.folder / "logs")
 
 

@@ -58,6 +58,7 @@ class _Running:
         self.done = False
         self.beat: object = None
         self.beat_at = now
+        self.well = False  # it has shown a second sign of life
 
 
 class Supervisor:
@@ -142,6 +143,7 @@ class Supervisor:
                 start_new_session=True,
             )
         running.started = running.beat_at = now
+        running.well = False
         running.starts += 1
 
     def _ended(self, running: _Running, code: int, now: float) -> list[str]:
@@ -150,7 +152,7 @@ class Supervisor:
             running.done = True
             self.finished = self.finished or child.leads
             return []
-        steady = now - running.started > STEADY_S
+        steady = running.well or now - running.started > STEADY_S
         running.crashes = 1 if steady else running.crashes + 1
         wait = min(FIRST_WAIT_S * 2 ** (running.crashes - 1), LONGEST_WAIT_S)
         running.start_at = now + (0.0 if steady else wait)
@@ -166,6 +168,7 @@ class Supervisor:
             return ""
         beat = read_record(path).get("beat")
         if beat != running.beat:
+            running.well = running.beat_at > running.started
             running.beat, running.beat_at = beat, now
         silent = now - running.beat_at
         if silent <= running.child.patience_s:

@@ -23,7 +23,7 @@ from silri.runtime.cluster.paths import PROTOCOL, SpoolPaths, read_record, write
 _LOG = logging.getLogger(__name__)
 
 BEAT_S = 1.0  # between signs of life
-BACKOFF_S = (0.5, 10.0)  # before the next attempt to connect: first, longest
+BACKOFF_S = (0.5, 3.0)  # before the next attempt to connect: first, longest
 PATIENCE_S = 15.0  # before the first complaint that nobody is there
 CALL_S = 10.0  # deadline of a small call
 UPLOAD_S = 60.0  # and of an episode with images over a slow line
@@ -166,7 +166,8 @@ class Uplink:
             wait = min(BACKOFF_S[0] * 2**self._failed, BACKOFF_S[1])
             self._failed += 1
             self._next_upload = self._clock.now() + wait
-            self._problem = f"episode {number} cannot be handed over: {error}"
+            # The first one's words: a full disk is a little fuller each time.
+            self._problem = self._problem or f"episode {number} cannot be handed over: {error}"
             return False
         self._failed, self._problem = 0, ""
         if answer["state"] == "quarantined":
