@@ -217,7 +217,7 @@ class _Writer:
                 features=self._features,
             )
         )
-        del info["silri_format"]
+        del info["silri_format"], info["sha256"]
         info["video_path"] = VIDEO_PATH if self._videos else None
         rows = {name: [row[name] for row in self.rows] for name in self.rows[0]}
         stats = json.dumps(self._statistics.as_json(), indent=1) + "\n"

@@ -170,7 +170,10 @@ def _episode_rows(folder: Path) -> list[dict[str, Any]]:
     for path in sorted((folder / "meta/episodes").glob("*/*.parquet")):
         table = _read_table(folder, str(path.relative_to(folder)))
         kept = [name for name in table.column_names if not name.startswith("stats/")]
-        rows += table.select(kept).to_pylist()
+        try:
+            rows += table.select(kept).to_pylist()
+        except ValueError as error:  # a text that is no UTF-8
+            raise DataError(f"{path} is damaged: {error}") from None
     for index, row in enumerate(rows):
         number, length = row.get("episode_index"), row.get("length")
         if number != index or type(length) is not int or length < 1:
@@ -183,7 +186,9 @@ def _episode_rows(folder: Path) -> list[dict[str, Any]]:
 
 def _read_table(folder: Path, name: str) -> pa.Table:
     try:
-        return pq.read_table(folder / name, use_threads=False)
+        table = pq.read_table(folder / name, use_threads=False)
+        table.column_names  # noqa: B018 (decoded only now; damaged ones are no UTF-8)
+        return table
     except FileNotFoundError:
         raise DataError(f"{folder / name} is missing; copy or download it again") from None
     except (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:

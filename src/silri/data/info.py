@@ -16,6 +16,7 @@ from silri.data.layout import (
     INFO_PATH,
     SILRI_FORMAT,
 )
+from silri.data.sealed import seal, unseal
 
 # A column that every dataset of ours has had since the first version, and nobody else's has.
 _OURS = "complementary_info.policy_version"
@@ -42,7 +43,7 @@ def encode_info(
         "video_path": None,
         "features": features,
     }
-    return (json.dumps(info, indent=1) + "\n").encode()
+    return (json.dumps(seal(info), indent=1) + "\n").encode()
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:
@@ -52,6 +53,17 @@ def read_info(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return info if isinstance(info, dict) else None
+
+
+def trusted(info: Mapping[str, Any]) -> bool:
+    """Whether what we wrote into it is unchanged; the first version could not tell."""
+    if info.get("silri_format", 1) == 1:
+        return True
+    try:
+        unseal(info, INFO_PATH)
+    except DataError:
+        return False
+    return True
 
 
 def silri_format(folder: Path) -> int | None:

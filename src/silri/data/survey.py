@@ -15,7 +15,7 @@ from silri.core.errors import DataError, SpecError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.dataset import iterate_dataset
 from silri.data.derived import Derived
-from silri.data.info import is_foreign, read_info, silri_format
+from silri.data.info import is_foreign, read_info, silri_format, trusted
 from silri.data.layout import DATA_PATH, INFO_PATH, file_path
 from silri.data.lerobot import decode_episode, diagnostics_of, shape_of
 from silri.data.quarantine import Quarantined, read_quarantine
@@ -24,6 +24,7 @@ from silri.data.rows import encode_row
 
 _FLAG = "intervention"
 _TEMPORARY = "*.tmp"
+_RATE = 10.0  # where nothing says how many frames make a second
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,8 @@ def stored_spec(place: Place, *, empty: bool = False) -> tuple[EnvSpec, tuple[st
         DataError: no dataset, or none of its episodes can be read.
     """
     info = _info(place) or {}
-    hz, name = info.get("fps", 10.0), info.get("robot_type")
-    hz = float(hz) if isinstance(hz, int | float) and hz > 0 else 10.0
+    hz, name = (info.get("fps"), info.get("robot_type")) if trusted(info) else (None, None)
+    hz = float(hz) if isinstance(hz, int | float) and hz > 0 else None
     name = name if isinstance(name, str) else "unknown"
     arrays: dict[str, ArraySpec] = {}
     diagnostics: set[str] = set()
@@ -162,8 +163,9 @@ def stored_spec(place: Place, *, empty: bool = False) -> tuple[EnvSpec, tuple[st
                 arrays = {field.name: shape_of(field) for field in schema}
                 diagnostics |= diagnostics_of(schema)
                 longest = max(longest, found.row.steps)
+                hz = hz or _rate(found.data)
     if "action" not in arrays and empty:
-        return EnvSpec(name, {}, ActionSpec(1), longest, hz), ()
+        return EnvSpec(name, {}, ActionSpec(1), longest, hz or _RATE), ()
     if "action" not in arrays:
         raise DataError(f"{place.episodes} has no episode that can be read")
     observation = {
@@ -172,7 +174,14 @@ def stored_spec(place: Place, *, empty: bool = False) -> tuple[EnvSpec, tuple[st
         if name.startswith("observation.")
     }
     action = ActionSpec(arrays["action"].shape[0])
-    return EnvSpec(name, observation, action, longest, hz), tuple(sorted(diagnostics))
+    return EnvSpec(name, observation, action, longest, hz or _RATE), tuple(sorted(diagnostics))
+
+
+def _rate(frames: bytes) -> float | None:
+    """Frames per second, from the times of a data file that has at least two."""
+    times = pq.read_table(pa.BufferReader(frames), columns=["timestamp"])["timestamp"].to_numpy()
+    # A time is a float32, good for seven digits.
+    return round(1 / float(times[1]), 4) if len(times) > 1 else None
 
 
 def _info(place: Place) -> dict[str, Any] | None:
