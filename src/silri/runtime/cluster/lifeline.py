@@ -52,7 +52,7 @@ class Lifeline:
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
             self._descriptor = os.open(self.path, flags, 0o600)
             fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
+        self.path.write_text(f"{os.getpid()}\n")
 
     def release(self) -> None:
         """Let the children know; twice is fine."""
