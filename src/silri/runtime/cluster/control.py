@@ -57,7 +57,7 @@ class RobotPolicy:
         self._agent: Agent = load_agent(config.agent_name).agent.create(
             config.agent, spec, None, seed
         )
-        self._path = paths.policy
+        self._template, self._path = self._agent, paths.policy
         self._seen: tuple[int, int] | None = None
         self.version = -1
         self.noise = 0  # what exploration of this episode derives from
@@ -74,7 +74,7 @@ class RobotPolicy:
             if stamp != self._seen:
                 self._seen = stamp
                 parameters = unpack(self._path.read_bytes(), str(self._path))
-                self._agent = decode_parameters(parameters.arrays, self._agent, str(self._path))
+                self._agent = decode_parameters(parameters.arrays, self._template, str(self._path))
                 self.version = parameters.version
         except FileNotFoundError:
             pass

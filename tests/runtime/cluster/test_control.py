@@ -1,0 +1,425 @@
+"""The control loop of a robot: what it drives with, what it keeps, when it stops."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from silri.agents.registry import load_agent
+from silri.core.clock import FakeClock
+from silri.core.errors import DataError, EnvironmentFault, RunFolderError
+from silri.core.seeding import Stream, derive_seed
+from silri.data import files
+from silri.data import spool as spool_module
+from silri.data.spool import Spool, decode_upload
+from silri.runtime.cluster import control as module
+from silri.runtime.cluster.control import RobotLoop, check_setup
+from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
+from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
+from silri.runtime.export import encode_parameters
+from tests.fakes.agent import registered
+from tests.fakes.point import PointMass
+from tests.fakes.runs import tiny_run
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fake():
+    with registered():
+        yield
+
+
+class Faulty(PointMass):
+    """Breaks in step ``at`` of every episode in ``episodes`` (by count of resets, from 0)."""
+
+    def __init__(self, episodes=(), at=2, kind="raises"):
+        super().__init__()
+        self.episodes, self.at, self.kind = episodes, at, kind
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        if len(self.resets) - 1 in self.episodes and self._taken == self.at:
+            if self.kind == "raises":
+                raise EnvironmentFault("the gripper fell off")
+            observation["state"][0] = np.nan
+            rest[1] = rest[2] = False
+        return observation, *rest
+
+
+class Stop:
+    """Turns True at the ``at``-th episode of the spool, or when told; looks at every question."""
+
+    def __init__(self, spool, episodes):
+        self.spool, self.episodes, self.asked, self.hook = spool, episodes, 0, lambda: None
+
+    def __call__(self):
+        self.asked += 1
+        self.hook()
+        return len(self.spool.waiting()) >= self.episodes
+
+
+class Cell:
+    """One robot's folder, and loops that drive there."""
+
+    def __init__(self, folder, name="arm", **runtime):
+        base = tiny_run("fake")
+        self.config = replace(base, runtime=replace(base.runtime, **runtime))
+        self.spool = Spool(folder, name)
+        self.paths = SpoolPaths(folder)
+        self.clock = FakeClock()
+
+    def loop(self, episodes=3, env=None, config=None, stop=None):
+        self.env = env or PointMass()
+        self.stop = stop or Stop(self.spool, episodes)
+        return RobotLoop(config or self.config, self.spool, self.env, self.clock, self.stop)
+
+    def publish(self, version, seed=0, damage=False):
+        agent = load_agent("fake").agent.create(self.config.agent, PointMass().env_spec, None, seed)
+        data = pack(Parameters(version, encode_parameters(agent)))
+        write_parameters(self.paths.policy, data[: -40 if damage else None])
+
+    def episodes(self):
+        return [decode_upload(self.spool.read(number), "here") for number in self.spool.waiting()]
+
+    def versions(self):
+        return [
+            sorted(set(upload.episode.frames["policy_version"].tolist()))
+            for upload in self.episodes()
+        ]
+
+
+@pytest.fixture
+def cell(tmp_path):
+    made = Cell(tmp_path / "spool")
+    made.publish(0)
+    return made
+
+
+def test_episodes_go_to_the_spool_under_the_robots_numbers(cell):
+    cell.loop(3).run()
+    uploads = cell.episodes()
+    assert [u.episode.origin for u in uploads] == [cell.spool.origin(n) for n in range(3)]
+    assert {u.reason for u in uploads} == {""}
+    assert not any(u.episode.is_demo for u in uploads)
+    assert [u.episode.seed for u in uploads] == cell.env.resets[:3]
+    assert cell.env.closed
+    cell.loop(5).run()
+    assert [u.episode.episode_id for u in cell.episodes()] == list(range(5))
+    record = read_record(cell.paths.control)
+    assert (record["episodes"], record["note"], record["pid"]) == (2, "stopped", os.getpid())
+
+
+def test_it_never_moves_before_the_first_parameters(tmp_path):
+    cell = Cell(tmp_path)
+    stop = Stop(cell.spool, 1)
+    notes = []
+
+    def hook():
+        notes.append(read_record(cell.paths.control).get("note"))
+        if stop.asked == 50:
+            assert cell.env.resets == []
+            cell.publish(3)
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    assert "waiting for parameters" in notes
+    assert cell.versions() == [[3]]
+    assert cell.clock.now() > 9  # it slept meanwhile
+
+
+def test_asked_to_stop_while_it_waits(tmp_path):
+    cell = Cell(tmp_path)
+    stop = Stop(cell.spool, 0)
+    cell.loop(stop=stop).run()
+    assert cell.env.steps == 0
+    assert cell.env.closed
+
+
+def test_newer_parameters_are_taken_between_episodes_only(cell):
+    """New ones come in every step."""
+    stop, count = Stop(cell.spool, 4), [0]
+
+    def hook():
+        count[0] += 1
+        cell.publish(count[0], seed=count[0])
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    versions = cell.versions()
+    assert all(len(each) == 1 for each in versions)
+    assert [v for (v,) in versions] == sorted({v for (v,) in versions})
+
+
+def test_parameters_written_within_one_tick_of_the_file_clock_are_seen(cell):
+    stop, versions = Stop(cell.spool, 3), iter(range(1, 4))
+
+    def hook():
+        if not cell.env.resets or len(cell.spool.waiting()) == len(cell.env.resets):
+            cell.publish(next(versions, 9))
+        os.utime(cell.paths.policy, ns=(10**18, 10**18))
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    assert cell.versions() == [[1], [2], [3]]
+
+
+@pytest.mark.parametrize("kind", ["cut", "nothing", "of another agent"])
+def test_damaged_parameters_keep_the_old_version(cell, caplog, kind):
+    cell.publish(5)
+    stop = Stop(cell.spool, 3)
+
+    def hook():
+        if len(cell.spool.waiting()) == 1:
+            if kind == "cut":
+                cell.publish(6, damage=True)
+            elif kind == "nothing":
+                cell.paths.policy.write_bytes(b"")
+            else:
+                write_parameters(cell.paths.policy, pack(Parameters(6, b"no safetensors")))
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    assert cell.versions() == [[5], [5], [5]]
+    assert "acting with version 5" in caplog.text
+
+
+def test_damaged_first_parameters_are_complained_about_once(tmp_path, caplog):
+    cell = Cell(tmp_path)
+    cell.publish(5, damage=True)
+    stop = Stop(cell.spool, 1)
+    stop.hook = lambda: cell.publish(6) if stop.asked == 30 else None
+    cell.loop(stop=stop).run()
+    assert cell.versions() == [[6]]
+    assert caplog.text.count("acting with version -1") == 1
+
+
+def test_a_stop_in_an_episode_loses_that_one_alone(cell):
+    stop = Stop(cell.spool, 99)
+    loop = cell.loop(stop=stop)
+    stop.hook = lambda: (
+        setattr(
+            stop, "episodes", 0 if (len(cell.spool.waiting()), cell.env._taken) == (2, 2) else 99
+        )
+        if cell.env.resets
+        else None
+    )
+    loop.run()
+    assert cell.spool.waiting() == [0, 1]
+    assert len(cell.env.resets) == 3
+    lost = cell.env.resets[2]
+    cell.loop(3).run()
+    assert cell.env.resets[0] == lost  # the same number, hence the same layout
+
+
+@pytest.mark.parametrize("kind", ["raises", "nan"])
+def test_a_fault_goes_to_the_spool_with_its_reason(cell, kind):
+    cell.loop(4, env=Faulty({1}, kind=kind)).run()
+    reasons = [u.reason for u in cell.episodes()]
+    assert [bool(reason) for reason in reasons] == [False, True, False, False]
+    assert ("gripper fell off" if kind == "raises" else "not finite") in reasons[1]
+    assert not cell.episodes()[1].episode.success
+    assert read_record(cell.paths.control)["faults"] == 1
+
+
+def test_ten_faults_in_a_row_stop_it(cell):
+    everywhere = set(range(1000)) - {3}
+    with pytest.raises(EnvironmentFault, match=r"robot 'arm'.*not finite.*are safe"):
+        cell.loop(99, env=Faulty(everywhere, at=1, kind="nan")).run()
+    assert [bool(u.reason) for u in cell.episodes()] == [True] * 3 + [False] + [True] * 10
+    assert cell.env.closed
+    assert read_record(cell.paths.control)["note"] == "stopped"
+    cell.loop(15).run()  # the lock is free
+
+
+def test_a_fault_in_the_first_step_stops_it(cell):
+    """There is nothing to keep, and it would fail again at once."""
+    with pytest.raises(EnvironmentFault, match="gripper fell off"):
+        cell.loop(99, env=Faulty({1}, at=1)).run()
+    assert cell.spool.waiting() == [0]
+
+
+def test_the_operators_state_survives_a_restart(cell, monkeypatch):
+    restored = []
+    make = module.make_operator
+
+    def watched(config, env):
+        operator = make(config, env)
+        original = operator.restore
+        operator.restore = lambda state: (restored.append(dict(state)), original(state))
+        return operator
+
+    monkeypatch.setattr(module, "make_operator", watched)
+    loop = cell.loop(4)
+    loop.run()
+    assert restored == []
+    state = dict(loop._operator.state())
+    assert state
+    again = cell.loop(4)
+    assert restored == [state]
+    assert dict(again._operator.state()) == state
+    again.run()
+
+
+def test_a_fault_teaches_the_operator_nothing(cell):
+    loop = cell.loop(1, env=Faulty({0}))
+    before = dict(loop._operator.state())
+    loop.run()
+    assert dict(loop._operator.state()) == before
+    assert not cell.paths.operator.exists()
+
+
+def test_two_robots_have_other_layouts_and_other_noise(tmp_path):
+    seeds, actions = [], []
+    for name in ("left", "right"):
+        cell = Cell(tmp_path / name, name)
+        cell.publish(0)
+        cell.config = replace(cell.config, operator=replace(cell.config.operator, probability=0.0))
+        loop = cell.loop(3)
+        loop.run()
+        seeds += [u.episode.seed for u in cell.episodes()]
+        observation = {
+            key: np.zeros(a.shape, a.dtype) for key, a in PointMass().env_spec.observation.items()
+        }
+        actions.append(loop._policy.propose(observation, 0, 0)[0])
+    assert len(set(seeds)) == 6
+    assert not np.array_equal(*actions)
+    assert derive_seed(0, Stream.TRAIN_LAYOUT, 0) not in seeds
+
+
+@pytest.mark.parametrize("when", [0, 2])
+def test_the_order_that_the_run_is_done_ends_it(cell, when):
+    stop = Stop(cell.spool, 99)
+
+    def hook():
+        if len(cell.spool.waiting()) == when:
+            write_record(cell.paths.orders, {"phase": "done"})
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    assert cell.spool.waiting() == list(range(when))  # a running one would be finished
+
+
+def test_the_orders_of_an_earlier_session_are_not_obeyed(cell):
+    """A run that was done is resumed with a larger budget."""
+    write_record(cell.paths.orders, {"phase": "done"})
+    cell.loop(1).run()
+    assert cell.spool.waiting() == [0]
+
+
+def test_the_order_to_hold_is_obeyed_between_episodes(cell):
+    stop, notes = Stop(cell.spool, 3), []
+
+    def hook():
+        notes.append(read_record(cell.paths.control).get("note"))
+        if len(cell.spool.waiting()) == 1 and stop.asked < 200:
+            write_record(cell.paths.orders, {"phase": "training", "hold": True, "lag": 12})
+        elif stop.asked == 200:
+            assert len(cell.env.resets) == 1
+            write_record(cell.paths.orders, {"phase": "training", "hold": False})
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    assert "the learner is 12 steps behind" in notes
+    assert cell.spool.waiting() == [0, 1, 2]
+
+
+def test_a_second_loop_on_the_same_spool_is_refused(cell):
+    first = cell.loop(1)
+    with pytest.raises(RunFolderError, match=f"in use by process {os.getpid()}"):
+        RobotLoop(cell.config, Spool(cell.spool.folder, "arm"), PointMass(), FakeClock(), bool)
+    first.run()
+    cell.loop(2).run()
+
+
+def test_a_rate_is_kept(tmp_path):
+    cell = Cell(tmp_path, rate_hz=20.0)
+    cell.publish(0)
+    cell.loop(3).run()
+    steps = sum(len(u.episode) for u in cell.episodes())
+    assert cell.clock.now() == pytest.approx(steps / 20.0)
+    assert read_record(cell.paths.loop)["hz"] == 20.0
+    assert read_record(cell.paths.control)["late"] == 0
+
+
+def test_without_a_rate_it_never_sleeps(cell):
+    cell.loop(3).run()
+    assert cell.clock.now() == 0.0
+    assert not cell.paths.loop.exists()
+
+
+def test_the_heartbeat_goes_on_in_an_episode(tmp_path):
+    cell = Cell(tmp_path, rate_hz=2.0)
+    cell.publish(0)
+    stop, beats = Stop(cell.spool, 3), []
+
+    def hook():
+        beats.append((cell.clock.now(), read_record(cell.paths.control).get("beat", 0.0)))
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    assert max(now - beat for now, beat in beats) <= module.BEAT_S + 0.5
+
+
+# -- a full disk -----------------------------------------------------------------------------------
+
+
+def test_no_episode_is_driven_without_room_for_it(cell, monkeypatch):
+    usage = shutil.disk_usage(cell.spool.folder)
+    free = [10**9, 10**9, 10**6]
+    monkeypatch.setattr(
+        spool_module.shutil, "disk_usage", lambda path: usage._replace(free=free.pop(0))
+    )
+    with pytest.raises(DataError, match=rf"disk of {cell.spool.folder} has 1 MB left.*Make room"):
+        cell.loop(99).run()
+    assert cell.spool.waiting() == [0, 1]
+    assert len(cell.env.resets) == 2
+    assert cell.env.closed
+
+
+@pytest.mark.parametrize("room_again", [True, False])
+def test_an_episode_in_hand_waits_for_room(cell, monkeypatch, caplog, room_again):
+    stop = Stop(cell.spool, 3)
+    full = [False]
+
+    def on_write(step, path):
+        if full[0]:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def hook():
+        if len(cell.spool.waiting()) == 1 and not full[0]:
+            full[0] = stop.asked < 100
+        if stop.asked > 100:
+            full[0] = not room_again
+            stop.episodes = 3 if room_again else 0
+
+    monkeypatch.setattr(files, "on_write", on_write)
+    stop.hook = hook
+    loop = cell.loop(stop=stop)
+    if room_again:
+        loop.run()
+        assert cell.spool.waiting() == [0, 1, 2]
+        assert [u.episode.seed for u in cell.episodes()] == cell.env.resets[:3]
+    else:
+        with pytest.raises(DataError, match=r"is full .*: keeping episode 1 .*make room"):
+            loop.run()
+        assert cell.spool.waiting() == [0]
+    assert len(cell.env.resets) == len(cell.spool.waiting()) + (not room_again)
+    assert caplog.text.count("stands still") == 1
+
+
+# -- the learner's setup ---------------------------------------------------------------------------
+
+
+def test_the_learners_spec_must_be_the_robots():
+    spec = PointMass().env_spec
+    check_setup({"spec": spec.to_json()}, spec)
+    check_setup({"spec": replace(spec, name="another", max_episode_steps=3).to_json()}, spec)
+    with pytest.raises(DataError, match="the observation of fake/one-arm on this robot is"):
+        check_setup({"spec": PointMass("two-arms").env_spec.to_json()}, spec)
+    other = PointMass("no-gripper").env_spec
+    with pytest.raises(DataError, match="the action of fake/one-arm on this robot"):
+        check_setup({"spec": replace(other, observation=spec.observation).to_json()}, spec)
