@@ -14,6 +14,7 @@ from silri.data.dataset import read_dataset
 from silri.data.info import silri_format
 from silri.data.layout import DATA_PATH, INFO_PATH, ROW_PATH, file_path, parquet_bytes
 from silri.data.sealed import digest, seal, sealed_json
+from silri.data.survey import Place, problems
 from tests.data.episodes import assert_equal
 from tests.data.killing import kill_at_every_write
 from tests.data.scenarios import SPEC, broken_episode, episode, fill, open_store
@@ -55,6 +56,7 @@ def test_the_first_format_is_brought_up_to_date_with_a_message(tmp_path):
     before = snapshot(tmp_path)
     for number, one in enumerate(read_dataset(tmp_path / "episodes", SPEC)):
         assert_equal(one, dataclasses.replace(episode(number), origin=""))
+    assert problems(Place.of(tmp_path)) == []
     assert snapshot(tmp_path) == before  # reading changes nothing
     with open_store(tmp_path) as store:
         assert [message.split(" brought to silri_format 2")[0] for message in store.messages] == [
