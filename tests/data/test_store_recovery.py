@@ -225,8 +225,15 @@ def test_a_damaged_reason_keeps_the_number(tmp_path):
     flip(place / "reason.json")
     with open_store(tmp_path) as store:
         assert store.next_episode_id == 3
-        assert [entry[:2] for entry in store.quarantined()] == [(2, 0)]
+        (entry,) = store.quarantined()
+        assert entry == (2, 3, "unreadable reason", False, "")  # its row knows the rest
         assert "reason.json" in store.messages[0]
+        other = store.quarantine(broken_episode(3), "NaN in the state")
+    flip(other / "reason.json")
+    (place / "row.parquet").unlink()
+    with open_store(tmp_path) as store:
+        assert [entry[:2] for entry in store.quarantined()] == [(2, 0), (3, 5)]
+        assert store.origins == {"robot-1/9f3a:1", "robot-1/9f3a:3"}
 
 
 def test_a_moved_folder_is_the_same_dataset(tmp_path):

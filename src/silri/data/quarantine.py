@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 from silri.core.errors import DataError
 from silri.data import files
 from silri.data.layout import SILRI_FORMAT
+from silri.data.rows import decode_row
 from silri.data.sealed import digest, read_sealed_json, sealed_json
 
 _REASON = "reason.json"
@@ -102,7 +104,7 @@ class Quarantine:
     def _load(self, entry: Path) -> None:
         record, problem = _read_record(entry)
         if problem is not None:
-            self.messages.append(f"{problem}; the length of that episode is unknown, taken as 0")
+            self.messages.append(f"{problem}; {record['steps']} steps are counted for that episode")
         elif record["episode_id"] is not None and "origin" not in record:
             files.atomic_write(entry / _REASON, sealed_json({**record, "origin": ""}))
             self.messages.append(f"{entry / _REASON} brought to silri_format {SILRI_FORMAT}")
@@ -134,9 +136,14 @@ def _read_record(entry: Path) -> tuple[dict[str, Any], str | None]:
         return read_sealed_json(path.read_bytes(), str(path)), None
     except (DataError, OSError) as error:
         number = entry.name.removeprefix("episode-")
-        record = {"reason": "unreadable reason", "files": {}, "steps": 0, "is_demo": False}
+        record: dict[str, Any] = {"reason": "unreadable reason", "files": {}}
+        record |= {"steps": 0, "is_demo": False}
         known = number.isdecimal() and number.isascii()
-        return record | {"episode_id": int(number) if known else None}, str(error)
+        record["episode_id"] = int(number) if known else None
+        with contextlib.suppress(DataError, OSError):  # what was set aside may say it itself
+            row = decode_row((entry / "row.parquet").read_bytes(), str(entry))
+            record |= {"steps": row.steps, "is_demo": row.is_demo, "origin": row.origin}
+        return record, str(error)
 
 
 def _episode(record: Mapping[str, Any]) -> Quarantined | None:
