@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from silri.core.errors import ConfigError
 from silri.data import files
 from silri.runtime.cluster.lifeline import Lifeline
 from silri.runtime.cluster.paths import LivePaths, SpoolPaths
-from silri.runtime.cluster.security import check_token, ensure_token
+from silri.runtime.cluster.security import authenticated, check_token, ensure_token
 from silri.runtime.cluster.setup import check_learns, prepare_run
 from silri.runtime.cluster.supervisor import Child, Supervisor
 from silri.runtime.cluster.transport import import_ray, stop_head
@@ -55,10 +56,11 @@ def check_run(config: RunConfig, token: Path) -> None:
 
     Raises:
         ConfigError: the agent does not learn online, or the token is not safe.
+        UsageError: authentication is turned off.
         MissingExtraError: Ray is not installed.
     """
     check_learns(config)
-    ensure_token(token)
+    authenticated(os.environ, ensure_token(token))
     import_ray()
 
 
