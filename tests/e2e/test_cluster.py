@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
 import time
 
 import pytest
@@ -15,7 +14,9 @@ from tests.runtime.cluster.processes import (
     TASK,
     Place,
     Progress,
+    actor,
     assert_nothing_lost,
+    learner,
     local_spools,
     report,
     robot_of,
@@ -40,32 +41,6 @@ def train(place, *more, robots=2):
     return place.silri(
         *("train", "--runtime", "cluster", "--robots", robots, *TASK, "--out", "run", *more)
     )
-
-
-def free_ports(count=2):
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def learner(place, *more, **environment):
-    """``silri learner``, and the address for actors."""
-    port, ray_port = free_ports()
-    command = place.silri(
-        *("learner", *TASK, "--out", "run", "--port", port, "--ray-port", ray_port, *more),
-        **environment,
-    )
-    return command, f"127.0.0.1:{port}"
-
-
-def actor(place, address, name, *more):
-    spool = place.path / f"spool-{name}"
-    return place.silri("actor", "--address", address, "--name", name, "--spool", spool, *more)
 
 
 def lines_with(command, words):

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -127,6 +128,32 @@ class Place:
                 break
             time.sleep(0.2)
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def free_ports(count=2):
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def learner(place, *more, **environment):
+    """``silri learner``, and the address for actors."""
+    port, ray_port = free_ports()
+    command = place.silri(
+        *("learner", *TASK, "--out", "run", "--port", port, "--ray-port", ray_port, *more),
+        **environment,
+    )
+    return command, f"127.0.0.1:{port}"
+
+
+def actor(place, address, name, *more):
+    spool = place.path / f"spool-{name}"
+    return place.silri("actor", "--address", address, "--name", name, "--spool", spool, *more)
 
 
 class Command:
@@ -247,11 +274,15 @@ def assert_nothing_lost(run, spools, quarantined=()):
         spool = f"{name}/{json.loads((folder / 'identity.json').read_text())['spool']}"
         numbers = found.pop(spool, [])
         assert numbers == sorted(numbers)
-        waiting = [int(p.name) for p in (folder / "episodes").iterdir() if p.name.isdecimal()]
         aside = [int(o.rpartition(":")[2]) for o in quarantined if o.startswith(f"{spool}:")]
-        known = {*numbers, *waiting, *aside}
+        known = {*numbers, *waiting(folder), *aside}
         assert known == set(range(len(known))), f"{spool}: {sorted(known)}"
     assert not found, f"episodes of unknown spools: {found}"
+
+
+def waiting(spool):
+    """Numbers of the episodes that wait in a spool."""
+    return [int(p.name) for p in (spool / "episodes").iterdir() if p.name.isdecimal()]
 
 
 def local_spools(run, count):
