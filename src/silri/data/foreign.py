@@ -111,7 +111,7 @@ def _open(folder: Path, info: Mapping[str, Any], spec: EnvSpec | None) -> _Datas
                 + (f", which {spec.name} needs" if spec is not None else "")
                 + f"; it has {sorted(features)}. Rename the column or choose another environment"
             )
-        shapes[name] = _shape(folder, name, features[name])
+        shapes[name] = feature_shape(folder, name, features[name])
     if spec is not None:
         _check_shapes(folder, shapes, features, spec)
     rows = _episode_rows(folder)
@@ -124,7 +124,13 @@ def _open(folder: Path, info: Mapping[str, Any], spec: EnvSpec | None) -> _Datas
     return _Dataset(folder, float(fps), features, shapes, rows)
 
 
-def _shape(folder: Path, name: str, feature: Any) -> tuple[int, ...]:
+def feature_shape(folder: Path, name: str, feature: Any) -> tuple[int, ...]:
+    """Of a column, as ``info.json`` has it; images (H, W, C).
+
+    Raises:
+        DataError: the feature has no shape or no dtype.
+        SpecError: an image that is neither grey nor RGB.
+    """
     try:
         shape = tuple(int(size) for size in feature["shape"])
         kind, names = feature["dtype"], feature.get("names")

@@ -15,6 +15,7 @@ from silri.core.errors import DataError, SpecError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.dataset import iterate_dataset
 from silri.data.derived import Derived
+from silri.data.foreign import feature_shape
 from silri.data.info import is_foreign, read_info, silri_format, trusted
 from silri.data.layout import DATA_PATH, INFO_PATH, file_path
 from silri.data.lerobot import decode_episode, diagnostics_of, shape_of
@@ -192,16 +193,10 @@ def _info(place: Place) -> dict[str, Any] | None:
 def _foreign_arrays(place: Place, info: dict[str, Any]) -> dict[str, ArraySpec]:
     arrays = {}
     for name, feature in info["features"].items():
-        try:
+        if name == "action" or name.startswith("observation."):
+            shape = feature_shape(place.episodes, name, feature)
             image = feature["dtype"] in ("image", "video")
-            shape = tuple(int(size) for size in feature["shape"])
-        except (KeyError, TypeError, ValueError):
-            raise DataError(
-                f"'{name}' has no dtype or no shape in {place.episodes / INFO_PATH}"
-            ) from None
-        if image and (feature.get("names") or [""])[0] in ("channel", "channels"):
-            shape = (*shape[1:], shape[0])
-        arrays[name] = ArraySpec(shape, "uint8" if image else "float32")
+            arrays[name] = ArraySpec(shape, "uint8" if image else "float32")
     return arrays
 
 
