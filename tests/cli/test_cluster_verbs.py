@@ -1,0 +1,242 @@
+"""What can be known to be wrong about robots and learners is said before anything is made."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from silri.cli import cluster
+from silri.cli.cluster import check_name, free_port
+from silri.core.errors import ConfigError, MissingExtraError
+from silri.runtime.cluster.security import ensure_token
+from tests.cli.conftest import POINT, SMALL
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """Somebody's home, and no Ray: nothing here may come so far."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def no_ray():
+        raise MissingExtraError("cluster", "the cluster runtime (Ray)")
+
+    monkeypatch.setattr(cluster, "import_ray", no_ray)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What would be started, if Ray were here."""
+    calls = []
+    monkeypatch.setattr(cluster, "import_ray", lambda: None)
+    monkeypatch.setattr(cluster, "run_learner", lambda *a: calls.append(a) or 0)
+    monkeypatch.setattr(cluster, "run_robot", lambda *a: calls.append(a) or 0)
+    return calls
+
+
+def said(silri):
+    return " ".join((silri.err + silri.out).split())
+
+
+def assert_nothing_made():
+    assert list(Path().iterdir()) == []
+
+
+LEARNER = ["learner", "--agent", "hg_dagger", *POINT, *SMALL]
+TRAIN = ["train", "--agent", "hg_dagger", *POINT, *SMALL, "--runtime"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--listen", "0.0.0.0"], "--listen 0.0.0.0 is every network of this machine; name the"),
+        (["--listen", "::"], "--listen :: is every network"),
+        (["--listen", "robots.local"], "--listen takes an IP address of this machine"),
+        (["--listen", "10.0.0.5:80"], "--listen takes an IP address"),
+        (["--port", "80"], "--port takes a number from 1024 to 65535, got 80"),
+        (["--port", "65536"], "--port takes a number from 1024 to 65535, got 65536"),
+        (["--ray-port", "-1"], "--ray-port takes a number from 1024 to 65535, got -1"),
+        (["--ray-port", "10001"], "--port and --ray-port are both 10001; they are two ports"),
+        (["--port", "many"], "many"),
+        (["--robots", "-1"], "--robots takes 0 or more, got -1"),
+        (["--robots", "two"], "two"),
+        (["--name", "arm"], "--name"),
+        (["--runtime.updates-per-step", "0"], "runtime.updates_per_step takes a positive number"),
+        (["--steps", "-1"], "steps takes 0 or more"),
+    ],
+)
+def test_wrong_flags_of_a_learner(silri, started, arguments, message):
+    assert silri(*LEARNER, *arguments) == 2
+    assert message in said(silri)
+    assert "Traceback" not in silri.err
+    assert_nothing_made()
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["local", "--robots", "2"], "--robots needs --runtime cluster"),
+        (["cluster", "--robots", "0"], "--robots takes 1 or more, got 0"),
+        (["cluster", "--robots", "-3"], "--robots takes 1 or more, got -3"),
+        (["clutser"], "unknown runtime 'clutser'. Did you mean 'cluster'? Known: local, cluster"),
+        (["cluster", "--runtime", "local"], "--runtime is given twice"),
+        (["cluster", "--listen", "127.0.0.1"], "--listen"),
+    ],
+)
+def test_wrong_flags_of_a_cluster_run(silri, started, arguments, message):
+    assert silri(*TRAIN, *arguments) == 2
+    assert message in said(silri)
+    assert_nothing_made()
+    assert started == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--address", "here"], "--address takes HOST:PORT, got 'here'"),
+        (["--address", "here:"], "--address takes HOST:PORT, got 'here:'"),
+        (["--address", ":10001"], "--address takes HOST:PORT, got ':10001'"),
+        (["--address", "here:port"], "--address takes HOST:PORT"),
+        (["--address", "here:0"], "--address takes HOST:PORT"),
+        (["--address", "here:65536"], "--address takes HOST:PORT"),
+        (["--name", "a/b"], "--name takes letters, digits, - and _, got 'a/b'"),
+        (["--name", "."], "got '.'"),
+        (["--name", "left arm"], "got 'left arm'"),
+        (["--robots", "2"], "--robots"),
+    ],
+)
+def test_wrong_flags_of_a_robot(silri, home, started, arguments, message):
+    assert silri("actor", *arguments) == 2
+    assert message in said(silri)
+    assert "Traceback" not in silri.err
+    assert started == []
+    assert list(home.iterdir()) == []
+
+
+# -- the token -------------------------------------------------------------------------------------
+
+
+def test_a_robot_needs_the_learners_token(silri, home):
+    assert silri("actor", "--name", "arm") == 2
+    token = home / ".silri/token"
+    assert f"there is no token at {token}: copy" in said(silri)
+    assert f"scp LEARNER:.silri/token {token}" in said(silri)
+    assert list(home.iterdir()) == []  # no spool either
+    assert silri("actor", "--name", "arm", "--token", "elsewhere") == 2
+    assert "there is no token at elsewhere" in said(silri)
+
+
+@pytest.mark.parametrize("verb", ["actor", "learner", "train"])
+def test_a_token_that_others_can_read_is_refused(silri, home, verb):
+    token = ensure_token(home / ".silri/token")
+    token.chmod(0o644)
+    arguments = {"actor": ["actor"], "learner": LEARNER, "train": [*TRAIN, "cluster"]}[verb]
+    assert silri(*arguments) == 2
+    assert f"{token} can be read by others: 'chmod 600 {token}'" in said(silri)
+    assert_nothing_made()
+
+
+def test_a_learner_makes_the_token(silri, home, started):
+    assert silri(*LEARNER, "--out", "run") == 0
+    token = home / ".silri/token"
+    assert token.stat().st_mode & 0o777 == 0o600
+    assert silri(*LEARNER, "--out", "run2", "--token", "own") == 0
+    assert Path("own").stat().st_mode & 0o777 == 0o600
+    assert started[1][3] == Path("own")
+
+
+# -- what cannot be started ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [LEARNER, [*TRAIN, "cluster"]])
+def test_without_ray(silri, arguments):
+    assert silri(*arguments) == 2
+    assert "the cluster runtime (Ray) needs an extra: pip install 'silri[cluster]'" in said(silri)
+    assert_nothing_made()
+
+
+def test_a_robot_without_ray(silri, home):
+    ensure_token(home / ".silri/token")
+    assert silri("actor") == 2
+    assert "pip install 'silri[cluster]'" in said(silri)
+
+
+@pytest.mark.parametrize("arguments", [LEARNER, [*TRAIN, "cluster"]])
+def test_an_agent_that_needs_no_robots(silri, started, arguments):
+    arguments = ["bc" if argument == "hg_dagger" else argument for argument in arguments]
+    assert silri(*arguments) == 2
+    assert "agent bc is trained before the first episode: it needs no robots" in said(silri)
+    assert_nothing_made()
+    assert started == []
+
+
+def test_what_is_wrong_with_a_resumed_run_changes_nothing(silri, started):
+    assert silri(*LEARNER, "--out", "run") == 0
+    before = Path("run/config.json").read_bytes()
+    for wrong in (["--port", "1"], ["--steps", "40", "--robots", "-1"]):
+        assert silri("learner", "--resume", "run", *wrong) == 2
+        assert Path("run/config.json").read_bytes() == before
+    assert silri("learner", "--resume", "run", "--runtime.max-lag", "7") == 2
+    assert "keeps its configuration; differing: runtime.max_lag" in said(silri)
+    assert len(started) == 1
+
+
+# -- what would be started -------------------------------------------------------------------------
+
+
+def test_what_a_learner_starts(silri, home, started):
+    flags = ["--robots", "2", "--listen", "127.0.0.2", "--port", "7000", "--ray-port", "7001"]
+    assert silri(*LEARNER, *flags, "--out", "run") == 0
+    ((folder, config, ports, token, names),) = started
+    assert (folder.path, config.steps) == (Path("run"), 30)
+    assert (ports.address, ports.internal) == ("127.0.0.2:7000", 7001)
+    assert (token, names) == (home / ".silri/token", ["robot-1", "robot-2"])
+
+
+def test_a_learner_waits_for_robots_of_others(silri, started):
+    assert silri(*LEARNER, "--out", "run") == 0
+    assert started[0][4] == []
+
+
+def test_what_a_cluster_run_starts(silri, started):
+    assert silri(*TRAIN, "cluster", "--robots", "3", "--out", "run") == 0
+    ((_, _, ports, _, names),) = started
+    assert ports.host == "127.0.0.1"
+    assert ports.client != ports.internal
+    assert names == ["robot-1", "robot-2", "robot-3"]
+
+
+def test_what_a_robot_starts(silri, home, started, monkeypatch):
+    monkeypatch.setattr(socket, "gethostname", lambda: "cell-7.factory.example")
+    assert silri("actor", "--address", "10.0.0.5:7000") == 0
+    assert silri("actor", "--name", "left_arm-2", "--spool", "here", "--token", "t") == 0
+    ours = home / ".silri"
+    assert started == [
+        (ours / "spool/cell-7", "cell-7", "10.0.0.5:7000", ours / "token"),
+        (Path("here").absolute(), "left_arm-2", "127.0.0.1:10001", Path("t")),
+    ]
+
+
+def test_help_is_there(silri):
+    for verb in ("learner", "actor"):
+        assert silri(verb, "--help") == 0
+        assert "--token" in silri.out
+
+
+def test_names():
+    assert check_name("arm_1-b") == "arm_1-b"
+    for name in ("", "a b", "../x", "a:b"):
+        with pytest.raises(ConfigError, match="--name takes"):
+            check_name(name)
+
+
+def test_a_free_port_can_be_bound():
+    with socket.socket() as ours:
+        ours.bind(("127.0.0.1", free_port()))
