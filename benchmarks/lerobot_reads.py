@@ -145,7 +145,7 @@ def compare(what: str, folder: Path, expected: dict[str, np.ndarray], *, exact: 
     seen = sum(len(batch["index"]) for batch in loader)
     if seen != total:
         raise SystemExit(f"{what}: a DataLoader gave {seen} of {total} frames")
-    lossy = "" if exact else f" but the videos' pixels, {np.mean(errors):.1f} of 255 apart"
+    lossy = "" if exact else f" but the videos' pixels, {np.mean(errors or [0]):.1f} of 255 apart"
     print(
         f"lerobot {lerobot.__version__}, {what}: {frames.num_episodes} episodes, {total} frames, "
         f"{len(expected)} columns, {len(errors)} images: all equal bit for bit{lossy}; "
