@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from silri.data import files
-from silri.runtime.cluster.paths import LivePaths, SpoolPaths, read_record, write_record
+from silri.runtime.cluster.paths import (
+    LivePaths,
+    SpoolPaths,
+    leave_record,
+    read_record,
+    write_record,
+)
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):
@@ -27,6 +35,19 @@ def test_only_a_durable_record_is_flushed(tmp_path, monkeypatch, durable, flushe
     write_record(tmp_path / "a", {}, durable=durable)
     assert ("fsync" in steps) == flushed
     assert "rename" in steps
+
+
+def test_a_sign_of_life_is_left_out_when_there_is_no_room(tmp_path, monkeypatch):
+    leave_record(tmp_path / "a", {"beat": 1})
+
+    def full(step, path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "on_write", full)
+    leave_record(tmp_path / "a", {"beat": 2})
+    with pytest.raises(OSError, match="No space"):
+        write_record(tmp_path / "a", {"beat": 2})
+    assert read_record(tmp_path / "a") == {"beat": 1}
 
 
 @pytest.mark.parametrize("kind", [LivePaths, SpoolPaths])

@@ -171,6 +171,26 @@ def test_a_full_disk_of_the_robot_does_not_stop_the_uploads(site, robot, on_writ
     assert_delivered(site, robot)
 
 
+def test_on_a_disk_without_any_room_the_robot_still_sends(site, robot, on_write):
+    robot.drive(4)
+    robot.step(1)
+    publish(site.live, 1)
+
+    def full(step, path):
+        if path.is_relative_to(robot.folder) and step == "write":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    on_write(full)
+    robot.step(50)
+    assert site.episodes() == robot.sent
+    assert site.calls.count("parameters") < 8
+    on_write(None)
+    robot.until_empty()
+    robot.step(11)
+    assert_delivered(site, robot)
+    assert unpack(SpoolPaths(robot.folder).policy.read_bytes(), "").version == 1
+
+
 def test_only_the_newest_parameters_are_fetched(site, robot):
     path = SpoolPaths(robot.folder).policy
     robot.step()

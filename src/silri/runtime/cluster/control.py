@@ -11,7 +11,6 @@ import logging
 import os
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,7 @@ from silri.data.lock import FolderLock
 from silri.data.spool import Spool
 from silri.intervention.arbiter import Arbiter
 from silri.runtime.cluster.parameters import unpack
-from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
+from silri.runtime.cluster.paths import SpoolPaths, leave_record, read_record, write_record
 from silri.runtime.export import decode_parameters
 from silri.runtime.loop import ControlLoop
 from silri.runtime.prepare import make_operator
@@ -224,7 +223,7 @@ class RobotLoop:
             write_record(self._paths.operator, dict(self._operator.state()), durable=True)
         if metrics := self._loop.end_episode():
             self._counts["late"] += int(metrics["loop/late"])
-            write_record(self._paths.loop, self._loop.summary())
+            leave_record(self._paths.loop, self._loop.summary())
         self._beat("driving", force=True)
 
     def _add(self, episode: Episode, reason: str) -> None:
@@ -251,8 +250,7 @@ class RobotLoop:
         if force or now >= self._next_beat or note != self._note:
             self._note, self._next_beat = note, now + BEAT_S
             record: dict[str, Any] = {"pid": os.getpid(), "beat": now, "note": note}
-            with suppress(OSError):  # a full disk must not cost an episode
-                write_record(self._paths.control, record | self._counts)
+            leave_record(self._paths.control, record | self._counts)
 
     def _alarm(self, text: str, details: Mapping[str, float]) -> None:
         del details

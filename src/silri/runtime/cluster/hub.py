@@ -7,7 +7,6 @@ was heard of lately. Messages are JSON-able values and bytes.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import threading
@@ -21,7 +20,7 @@ from silri.data.episode import Episode, check_episode
 from silri.data.spool import decode_upload
 from silri.data.store import EpisodeStore
 from silri.runtime.cluster.parameters import unpack
-from silri.runtime.cluster.paths import PROTOCOL, LivePaths, read_record, write_record
+from silri.runtime.cluster.paths import PROTOCOL, LivePaths, leave_record, read_record
 
 SILENT_S = 10.0  # a robot that was not heard of for so long is missing
 
@@ -185,8 +184,7 @@ class Hub:
             }
             messages, self._messages = self._messages, []
         episodes = len(self.store.rows)
-        with contextlib.suppress(OSError):  # a full disk, say: it is for people only
-            write_record(self._paths.robots, {"robots": robots, "episodes": episodes})
+        leave_record(self._paths.robots, {"robots": robots, "episodes": episodes})
         return messages
 
     def close(self) -> None:

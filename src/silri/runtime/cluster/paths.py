@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,12 @@ class SpoolPaths:
 def write_record(path: Path, record: dict[str, Any], *, durable: bool = False) -> None:
     """Replace a small JSON file in one step; heartbeats need not survive a power cut."""
     files.atomic_write(path, (json.dumps(record) + "\n").encode(), durable=durable)
+
+
+def leave_record(path: Path, record: dict[str, Any]) -> None:
+    """A sign of life. On a full disk it is left out: whoever stopped then would help nobody."""
+    with contextlib.suppress(OSError):
+        write_record(path, record)
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -18,7 +18,13 @@ from silri.core.clock import Clock
 from silri.core.errors import DataError, SilriError, UsageError
 from silri.data.spool import Spool
 from silri.runtime.cluster.parameters import unpack, write_parameters
-from silri.runtime.cluster.paths import PROTOCOL, SpoolPaths, read_record, write_record
+from silri.runtime.cluster.paths import (
+    PROTOCOL,
+    SpoolPaths,
+    leave_record,
+    read_record,
+    write_record,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -131,7 +137,7 @@ class Uplink:
         }
         orders = self._call("beat", self.spool.robot, self._session, status)
         self._newest = orders["version"]
-        write_record(self._paths.orders, orders)
+        leave_record(self._paths.orders, orders)
         self._next_beat = self._clock.now() + BEAT_S
 
     def _fetch(self) -> None:
@@ -142,8 +148,11 @@ class Uplink:
             version = unpack(data, "what the hub sent").version
         except DataError as error:
             raise Disconnected(str(error)) from error
-        write_parameters(self._paths.policy, data)
-        self._version = version
+        try:
+            write_parameters(self._paths.policy, data)
+            self._version = version
+        except OSError:  # no room: once more after the next beat, and episodes are sent meanwhile
+            self._newest = self._version
 
     def _send(self) -> bool:
         """Upload the oldest waiting episode; True if there are more."""
@@ -183,7 +192,7 @@ class Uplink:
         self.close()
         if self.connected:  # nobody waits for a learner that cannot be reached
             orders = read_record(self._paths.orders)
-            write_record(self._paths.orders, orders | {"hold": False})
+            leave_record(self._paths.orders, orders | {"hold": False})
         self.connected, self._problem = False, problem
         self._next_attempt = self._clock.now() + self._backoff
         self._backoff = min(2 * self._backoff, BACKOFF_S[1])
@@ -209,7 +218,7 @@ class Uplink:
             "problem": self._problem,
             "version": self._version,
         }
-        write_record(self._paths.uplink, record)
+        leave_record(self._paths.uplink, record)
 
 
 def _version(paths: SpoolPaths) -> int:
