@@ -64,7 +64,7 @@ def local(folder: Path, seconds: float) -> dict[str, Any]:
 
     def stop() -> bool:
         # The clock starts with the first training episode; compiling is not what is measured.
-        if run.state.episodes == 2 and not deadline:
+        if run.state.episodes >= 2 and not deadline:
             spent.clear()
             deadline.append(time.perf_counter() + seconds)
         return bool(deadline) and time.perf_counter() > deadline[0]
@@ -208,7 +208,7 @@ def saturate(run: Path, *, cameras: bool, seconds: float) -> dict[str, Any]:
     )
     lifeline = Lifeline(live.folder)
     environment = authenticated(
-        {**os.environ, **QUIET, **LOOPBACK_ONLY}, ensure_token(run / "token")
+        {**os.environ, **QUIET, **LOOPBACK_ONLY}, ensure_token(run.parent / "token")
     )
     os.environ.update(environment)
     head = Head(live.ray, host="127.0.0.1", port=free_port(), client_port=free_port())
