@@ -124,6 +124,15 @@ def test_dict_keys_are_lerobots() -> None:
     env.env_spec.validate_observation(observation)
 
 
+@pytest.mark.parametrize("nested", [True, False])
+def test_cameras_that_have_lerobots_names_keep_them(nested: bool) -> None:
+    image = Box(0, 255, (4, 5, 3), np.uint8)
+    space = Dict({"images": Dict({"front": image})} if nested else {"images.front": image})
+    env = adapt(Arm(space))
+    assert list(env.env_spec.observation) == ["images.front"]
+    env.env_spec.validate_observation(env.reset(seed=0)[0])
+
+
 @pytest.mark.parametrize(
     "space", [Box(0, 255, (4, 5, 3), np.uint8), Dict({"pixels": Box(0, 255, (4, 5, 3), np.uint8)})]
 )

@@ -8,7 +8,7 @@ Gymnasium                        silri
 a vector Box                     ``state``
 Dict key ``agent_pos``           ``state``
 an image: uint8, (H, W, C)       ``images.<key>`` (``images.pixels`` for a Box)
-Dict key ``pixels``: a Dict      ``images.<camera>`` each
+Dict key ``pixels``, ``images``  ``images.<camera>`` each, if it is a Dict
 any other Dict key               kept; nested keys are joined by dots
 ===============================  ====================================
 
@@ -33,6 +33,7 @@ from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
 if TYPE_CHECKING:
     from silri.envs.config import EnvConfig
 
+_CAMERAS = ("pixels", "images")  # a Dict of them
 _RENAMED = {"agent_pos": "state"}
 
 
@@ -315,7 +316,7 @@ def _is_image(box: gymnasium.spaces.Box) -> bool:
 
 def _key(path: tuple[str, ...], box: gymnasium.spaces.Box) -> str:
     if _is_image(box):
-        camera = path[1:] if len(path) > 1 and path[0] == "pixels" else path or ("pixels",)
-        return "images." + ".".join(camera)
+        camera = path[1:] if len(path) > 1 and path[0] in _CAMERAS else path or ("pixels",)
+        return "images." + ".".join(camera).removeprefix("images.")
     joined = ".".join(path)
     return _RENAMED.get(joined, joined) if path else "state"
