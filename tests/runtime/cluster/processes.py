@@ -69,12 +69,13 @@ class Place:
             "RAY_TMPDIR": str(self.path / "ray"),
             "SILRI_COMPILATION_CACHE": os.environ["JAX_COMPILATION_CACHE_DIR"],
         }
-        self._logs = 0
+        self._commands = []
 
     def silri(self, *arguments, **environment):
         """Start a command."""
-        self._logs += 1
-        return Command(self, [str(a) for a in arguments], environment, f"log-{self._logs}.txt")
+        log = f"log-{len(self._commands)}.txt"
+        self._commands.append(Command(self, [str(a) for a in arguments], environment, log))
+        return self._commands[-1]
 
     def processes(self):
         """Everybody who belongs to this place, and is no zombie."""
@@ -110,7 +111,8 @@ class Place:
             with contextlib.suppress(psutil.Error):
                 for each in process.net_connections("inet"):
                     if each.status == psutil.CONN_LISTEN:
-                        found.add((each.laddr.ip, each.laddr.port, " ".join(process.cmdline())))
+                        ip = each.laddr.ip.removeprefix("::ffff:")  # IPv4 on an IPv6 socket
+                        found.add((ip, each.laddr.port, " ".join(process.cmdline())))
         return found
 
     def nobody_within(self, seconds):
@@ -127,6 +129,8 @@ class Place:
             if not self.processes():
                 break
             time.sleep(0.2)
+        for command in self._commands:
+            command.process.wait()
         shutil.rmtree(self.path, ignore_errors=True)
 
 

@@ -195,7 +195,8 @@ class RayLine:
         except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
             self.close()
             raise Disconnected(
-                f"{address} is there, but no hub answers ({_first_line(error)}); it may be starting"
+                f"{address} is there, but no hub answers "
+                f"({_why(self._ray, error, HUB_WAIT_S)}); it may be starting"
             ) from error
 
     def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
@@ -238,7 +239,20 @@ def call(ray: Any, hub: Any, method: str, *arguments: Any, timeout_s: float) -> 
             raise cause from None
         raise Disconnected(f"the hub failed: {_first_line(cause)}") from error
     except (ray.exceptions.RayError, ConnectionError, RuntimeError, TimeoutError) as error:
-        raise Disconnected(f"the hub does not answer ({_first_line(error)})") from error
+        raise Disconnected(f"the hub does not answer ({_why(ray, error, timeout_s)})") from error
+
+
+def _why(ray: Any, error: BaseException, timeout_s: float) -> str:
+    """What happened, in words: gRPC's own are for its developers."""
+    if isinstance(error, ray.exceptions.GetTimeoutError | TimeoutError):
+        return f"within {timeout_s:.0f} s"
+    if isinstance(error, ray.exceptions.RayActorError):
+        return "its process died"
+    if isinstance(error, ConnectionError):
+        return "the line broke"
+    if isinstance(error, ValueError):
+        return "there is none"
+    return _first_line(error)
 
 
 def _listens(address: str) -> bool:
