@@ -11,6 +11,7 @@ from silri.cli.progress import Console
 from silri.configs.serialize import load_config
 from silri.core.events import StepTaken
 from silri.runtime.checkpoint import CheckpointStore
+from tests.fakes.gym_point import CAMERA
 from tests.fakes.runs import metrics, summary
 
 
@@ -219,6 +220,7 @@ def test_wrong_arguments_are_usage_errors_that_leave_nothing_behind(silri, argum
         (["--env", "Pendulum-v1", "--operator", "none"], "operator 'none' cannot demonstrate"),
         (["--env", "Pendulum-v1", "--data.dataset", "demos"], "there is no folder demos"),
         (["--expert-run", "elsewhere"], "elsewhere"),
+        (["--env", CAMERA], "has image observations ['images.top']"),
     ],
 )
 def test_what_cannot_start_leaves_no_folder_in_the_way(silri, arguments, message):

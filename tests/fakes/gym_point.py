@@ -8,6 +8,7 @@ import numpy as np
 from tests.fakes.point import PointMass
 
 IDENTIFIER = "tests.fakes.gym_point:Point-v0"
+CAMERA = "tests.fakes.gym_point:PointCamera-v0"  # the same, seen by a camera too
 
 
 class GymPoint(gymnasium.Env):
@@ -36,3 +37,29 @@ class GymPoint(gymnasium.Env):
 
 
 gymnasium.register("Point-v0", GymPoint, max_episode_steps=8)
+
+
+class GymPointCamera(GymPoint):
+    """A camera of 16 x 16 looks at the point."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        camera = gymnasium.spaces.Box(0, 255, (16, 16, 3), np.uint8)
+        self.observation_space["images.top"] = camera
+
+    def reset(self, *, seed=None, options=None):
+        observation, info = super().reset(seed=seed)
+        return self._seen(observation), info
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return self._seen(observation), *rest
+
+    def _seen(self, observation):
+        image = np.zeros((16, 16, 3), np.uint8)
+        row, column = (8 + 4 * observation["state"][:2]).astype(int).clip(0, 15)
+        image[row, column] = 255
+        return {**observation, "images.top": image}
+
+
+gymnasium.register("PointCamera-v0", GymPointCamera, max_episode_steps=8)

@@ -13,7 +13,6 @@ from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 
-
 # Raised when a field is added or changes its meaning; written into config.json and policy.json.
 FORMAT = 2
 # What a configuration of an earlier format lacks, with the value that it stood for.
