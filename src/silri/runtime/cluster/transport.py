@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,8 @@ NAMESPACE, HUB = "silri", "hub"
 PROBE_S = 5.0  # for a connection to be accepted
 START_S = 60.0  # for the head to be up
 HUB_WAIT_S = 10.0  # for the hub to be there once the head is: a new line costs more than waiting
+CONNECT_S = 45.0  # for a line to be made; Ray starts a process for it
+DEAF_S = 5.0  # after its deadline a call is not waited for any more
 OBJECT_STORE_BYTES = 100_000_000  # messages only: episodes and parameters go through it
 # What stays on loopback on Linux, where Ray otherwise prefers the machine's outside address and
 # then listens on all of them. Its name tells of the platforms that have it by default.
@@ -190,8 +195,9 @@ class RayLine:
         self._hang_up_old()
         _probe(address)
         try:
-            self._ray.init(f"ray://{address}", namespace=NAMESPACE)
-            self._hub = self._find_hub() if hub else None
+            with _ended_after(CONNECT_S):
+                self._ray.init(f"ray://{address}", namespace=NAMESPACE)
+                self._hub = self._find_hub() if hub else None
         except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
             self.close()
             raise Disconnected(
@@ -201,7 +207,8 @@ class RayLine:
 
     def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
         """What the hub's method returns; see the protocol."""
-        return call(self._ray, self._hub, method, *arguments, timeout_s=timeout_s)
+        with _ended_after(timeout_s + DEAF_S):
+            return call(self._ray, self._hub, method, *arguments, timeout_s=timeout_s)
 
     def close(self) -> None:
         """Hang up."""
@@ -219,9 +226,31 @@ class RayLine:
 
     def _hang_up_old(self) -> None:
         try:
-            self._ray.shutdown()
+            with _ended_after(DEAF_S):
+                self._ray.shutdown()
         except (ConnectionError, RuntimeError) as error:  # it was down already
             _LOG.debug("hanging up: %s", error)
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """End this process if what is inside takes longer: its supervisor starts it again.
+
+    Ray's client knows deadlines, but not that of a peer that vanished without a word: it would
+    wait for ten minutes.
+    """
+
+    def end() -> None:
+        _LOG.warning("the learner has vanished without a word; a new line is made")
+        os._exit(1)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def call(ray: Any, hub: Any, method: str, *arguments: Any, timeout_s: float) -> Any:
