@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from silri.cli import cluster
+from silri.cli import cluster, process
 from silri.cli.cluster import check_name, free_port
+from silri.core.clock import FakeClock
 from silri.core.errors import ConfigError, MissingExtraError
+from silri.runtime.cluster.paths import SpoolPaths, read_record
 from silri.runtime.cluster.security import ensure_token
 from tests.cli.conftest import POINT, SMALL
 
@@ -240,3 +246,36 @@ def test_names():
 def test_a_free_port_can_be_bound():
     with socket.socket() as ours:
         ours.bind(("127.0.0.1", free_port()))
+
+
+# -- the processes that a supervisor starts --------------------------------------------------------
+
+
+def test_a_process_that_cannot_start_tells_its_supervisor_that_another_try_is_no_use(tmp_path):
+    arguments = ["--lifeline", tmp_path / "lifeline", "--spool", tmp_path, "--robot", "arm"]
+    token = ["--token", tmp_path / "none", "--address", "127.0.0.1:1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "silri.cli.process", "uplink", *map(str, [*arguments, *token])],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"silri uplink: there is no token at {tmp_path / 'none'}")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_control_loop_shows_signs_of_life_while_it_waits_for_a_learner(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "MonotonicClock", FakeClock)
+    paths, beats = SpoolPaths(tmp_path), []
+
+    def stop():
+        beats.append(read_record(paths.control).get("beat"))
+        return len(beats) > 3
+
+    chosen = argparse.Namespace(spool=tmp_path, robot="arm", core=None)
+    assert process.KINDS["control"](chosen, stop) == 0
+    assert beats == [None, 0.0, 0.2, 0.4]
+    assert read_record(paths.control)["note"] == "waiting for the learner"
