@@ -152,6 +152,11 @@ def test_a_full_disk_of_the_learner_is_waited_for(site, robot, on_write, caplog)
     robot.step(120)
     assert_delivered(site, robot)
     assert read_record(SpoolPaths(robot.folder).uplink)["problem"] == ""
+    robot.drive()
+    on_write(full)
+    before = site.calls.count("upload")
+    robot.step(20)  # the waits are short again
+    assert site.calls.count("upload") - before >= 3
 
 
 def test_a_full_disk_of_the_robot_does_not_stop_the_uploads(site, robot, on_write):
