@@ -192,7 +192,7 @@ def assert_sound(place, trials):
 
 
 def test_a_line_that_is_cut(place):
-    """Fifteen seconds of silence, then resets; later nobody listens for a while."""
+    """Silence, resets, nobody who listens: the robot drives on and nothing is lost."""
     command, address = learner(place, "--steps", 1_000_000)
     command.says("robots can connect")
     wire, run, spool = Wire(address), place.path / "run", place.path / "spool-arm"
@@ -229,6 +229,13 @@ def test_a_line_that_is_cut(place):
     time.sleep(3)
     wire.mend()  # a short silence is no end of a line
     report("after 3 s of silence: stored again after {:.1f} s, all of it {:.1f} s".format(*back()))
+
+    wire.cut()  # and no word afterwards either: the old connections stay as they are
+    before = read_record(SpoolPaths(spool).control)["episodes"]
+    time.sleep(40)
+    assert read_record(SpoolPaths(spool).control)["episodes"] > before + 30
+    wire.mend()
+    report("after 40 s of silence: stored again after {:.1f} s, all of it {:.1f} s".format(*back()))
 
     assert read_record(SpoolPaths(spool).control)["pid"] == loop
     for each in (robot, command):
