@@ -120,6 +120,7 @@ def robots(folder: Path, count: int, hz: float, seconds: float) -> dict[str, Any
         wait_for(lambda: min(steps(folder, count)) > 20, 240, f"{count} robots to move: {log.name}")
         before, started = steps(folder, count), time.monotonic()
         psutil.cpu_percent()
+        cpu = {kind: seconds for kind, (seconds, _) in processes().items()}
         updates = progress(folder).get("learnt_steps", 0.0)
         time.sleep(seconds)
         passed = time.monotonic() - started
@@ -130,6 +131,10 @@ def robots(folder: Path, count: int, hz: float, seconds: float) -> dict[str, Any
             "per_robot": [round(n / passed, 2) for n in done],
             "cpu_percent_of_all_cores": psutil.cpu_percent(),
             "learner_updates_per_s": round(learnt / passed, 1),
+            "cores_and_mb": {
+                kind: [round((seconds - cpu.get(kind, 0.0)) / passed, 3), megabytes]
+                for kind, (seconds, megabytes) in processes().items()
+            },
         }
     finally:
         process.send_signal(signal.SIGINT)
@@ -138,6 +143,34 @@ def robots(folder: Path, count: int, hz: float, seconds: float) -> dict[str, Any
         except subprocess.TimeoutExpired:
             process.kill()
         log.close()
+
+
+KINDS = {  # what is in a command line -> what it is
+    "cli.process control": "control loops",
+    "cli.process uplink": "uplinks",
+    "cli.process learn": "learner",
+    "cli.process link": "link",
+    "mode=specific-server": "Ray: a server per client",
+    "ray::": "hub and Ray's workers",
+    "ray": "Ray's head",
+}
+
+
+def processes() -> dict[str, tuple[float, int]]:
+    """CPU seconds and resident megabytes of all processes of a kind, sums."""
+    found: dict[str, tuple[float, int]] = {}
+    for process in psutil.process_iter():
+        try:
+            command = " ".join(process.cmdline())
+            kind = next((kind for mark, kind in KINDS.items() if mark in command), None)
+            if kind is None or "benchmarks" in command:
+                continue
+            times, memory = process.cpu_times(), process.memory_info().rss
+        except psutil.Error:
+            continue
+        seconds, megabytes = found.get(kind, (0.0, 0))
+        found[kind] = (seconds + times.user + times.system, megabytes + memory // 10**6)
+    return found
 
 
 def steps(folder: Path, count: int) -> list[int]:

@@ -29,6 +29,7 @@ from silri.runtime.cluster.paths import (
 _LOG = logging.getLogger(__name__)
 
 BEAT_S = 1.0  # between signs of life
+FETCH_S = 2.0  # between two versions of the parameters: megabytes, taken up between episodes only
 BACKOFF_S = (0.5, 3.0)  # before the next attempt to connect: first, longest
 PATIENCE_S = 15.0  # before the first complaint that nobody is there
 CALL_S = 10.0  # deadline of a small call
@@ -78,7 +79,7 @@ class Uplink:
         self._said = ""
         self._silent_until = clock.now() + PATIENCE_S  # starting together takes a moment
         self._failed = 0  # uploads that the hub could not take, in a row
-        self._next_upload = self._next_report = clock.now()
+        self._next_upload = self._next_report = self._next_fetch = clock.now()
 
     def step(self) -> bool:
         """Do what is due, with deadlines; True if there is more to do at once."""
@@ -91,7 +92,8 @@ class Uplink:
                 self._register()
             if now >= self._next_beat:
                 self._beat()
-            if self._newest > self._version:
+            if self._newest > self._version and now >= self._next_fetch:
+                self._next_fetch = now + FETCH_S
                 self._fetch()
             return self._send()
         except (Disconnected, UsageError) as error:
