@@ -93,7 +93,6 @@ class Uplink:
             if now >= self._next_beat:
                 self._beat()
             if self._newest > self._version and now >= self._next_fetch:
-                self._next_fetch = now + FETCH_S
                 self._fetch()
             return self._send()
         except (Disconnected, UsageError) as error:
@@ -153,6 +152,7 @@ class Uplink:
         try:
             write_parameters(self._paths.policy, data)
             self._version = version
+            self._next_fetch = self._clock.now() + FETCH_S
         except OSError:  # no room: once more after the next beat, and episodes are sent meanwhile
             self._newest = self._version
 
