@@ -337,3 +337,20 @@ def test_it_works_until_it_is_asked_to_stop(site, tmp_path):
     run_uplink(robot.uplink, stop, clock, drain_s=10)
     assert seen[-1] == 4
     assert_delivered(site, robot)
+
+
+def test_two_robots_of_one_name(site, tmp_path):
+    """The second waits until the first is silent; nothing of either is lost."""
+    first, second = (Robot(tmp_path / place, site) for place in ("here", "there"))
+    first.drive(2)
+    first.step(3)
+    second.drive(2)
+    for _ in range(30):
+        first.step()
+        second.step(seconds=0.5)
+    assert not second.uplink.connected
+    problem = read_record(SpoolPaths(second.folder).uplink)["problem"]
+    assert "is connected already; choose another --name" in problem
+    second.step(300)  # the first is gone
+    assert second.uplink.connected
+    assert site.episodes() == first.sent + second.sent
