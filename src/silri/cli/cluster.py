@@ -26,6 +26,7 @@ from silri.runtime.folder import RunFolder
 from silri.runtime.priority import control_core
 
 POLL_S = 0.2
+LAST_WORDS_S = 3.0  # the hub stays for so long, so that robots elsewhere hear that all is done
 LINK_PATIENCE_S = 150.0  # Ray and the hub may take two times a minute to start
 COMPILING_S = 300.0  # a control loop may be silent for so long: JAX compiles, a device calibrates
 MODULE = (sys.executable, "-m", "silri.cli.process")
@@ -183,6 +184,8 @@ def _supervise(supervisor: Supervisor, stop: Callable[[], bool]) -> int:
     supervisor.stop(lambda name: name.endswith("control loop"))
     supervisor.stop(lambda name: name.endswith("uplink"))
     supervisor.stop(lambda name: name == "learner")
+    if supervisor.finished:
+        clock.sleep(LAST_WORDS_S)
     supervisor.stop()
     if supervisor.failed:
         code, text = supervisor.failed

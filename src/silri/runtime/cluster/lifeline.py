@@ -38,7 +38,7 @@ class Lifeline:
             if is_held(old):
                 raise RunFolderError(
                     f"{folder.parent if folder.name == 'live' else folder} is in use by process "
-                    f"{old.read_text().strip() or 'unknown'}; wait for it, or stop it"
+                    f"{_holder(old)}; wait for it, or stop it"
                 )
             _wait_for_crew(old)
             _remove_if_dead(old)
@@ -134,3 +134,11 @@ def _wait_for_crew(lifeline: Path) -> None:
                 return
     finally:
         os.close(descriptor)
+
+
+def _holder(path: Path) -> str:
+    """Who wrote itself into ``path``; it may let go at any moment."""
+    try:
+        return path.read_text(encoding="ascii", errors="replace").strip() or "unknown"
+    except FileNotFoundError:
+        return "unknown"
