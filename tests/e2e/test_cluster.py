@@ -142,7 +142,7 @@ def test_an_uplink_that_hangs_is_replaced(place):
     wait_until(lambda: name in again.look().robots)
     control = read_record(paths.control)
     assert control["pid"] == loop
-    assert control["episodes"] > driven + took  # it drives about two a second
+    assert control["episodes"] > driven + took / 3  # an episode takes about a second
     report(f"noticed after {took:.0f} s")
 
 

@@ -9,7 +9,7 @@ import gymnasium
 from tests.fakes.gym_point import GymPoint
 
 IDENTIFIER = "tests.fakes.gym_slow:SlowPoint-v0"
-STEP_S = 0.05
+STEP_S = 0.15
 
 
 class SlowPoint(GymPoint):

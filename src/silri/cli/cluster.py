@@ -17,7 +17,7 @@ from silri.core.clock import MonotonicClock
 from silri.core.errors import ConfigError
 from silri.data import files
 from silri.runtime.cluster.lifeline import Lifeline
-from silri.runtime.cluster.paths import LivePaths, SpoolPaths
+from silri.runtime.cluster.paths import LivePaths, SpoolPaths, read_record, write_record
 from silri.runtime.cluster.security import authenticated, check_token, ensure_token
 from silri.runtime.cluster.setup import check_learns, prepare_run
 from silri.runtime.cluster.supervisor import Child, Supervisor
@@ -92,6 +92,9 @@ def run_learner(
         ]
         for name in robots:
             spool = live.folder / "robots" / name
+            files.make_dir(spool)
+            # So that it compiles while Ray starts, and knows whose robot it is.
+            write_record(SpoolPaths(spool).setup, read_record(live.setup), durable=True)
             children += robot_children(
                 spool, name, ports.address, token, lifeline, core, leads=False
             )

@@ -162,6 +162,10 @@ class Hub:
 
     # -- called by the link ---------------------------------------------------------------------
 
+    def run_id(self) -> str:
+        """Of the run whose hub this is."""
+        return str(self._setup.get("run_id", ""))
+
     def tick(self) -> list[str]:
         """Write down who is here; returns what a person should know since the last call."""
         now = self._clock.now()

@@ -14,7 +14,7 @@ from pathlib import Path
 from silri.core.clock import Clock
 from silri.core.errors import DataError, SilriError
 from silri.runtime.cluster.hub import Hub
-from silri.runtime.cluster.paths import LivePaths, write_record
+from silri.runtime.cluster.paths import LivePaths, read_record, write_record
 from silri.runtime.cluster.transport import Head, RayLine, call, hub_of, import_ray
 from silri.runtime.cluster.uplink import CALL_S, Disconnected
 
@@ -52,7 +52,10 @@ def run_link(
         ray = import_ray()
         line = RayLine(head.address, hub=False)
         hub = hub_of(ray, Hub, run)
-        call(ray, hub, "tick", timeout_s=HUB_START_S)
+        # Two heads that start on one machine at the same moment may give a port to two servers, so
+        # that a line to one of them ends at the other.
+        if call(ray, hub, "run_id", timeout_s=HUB_START_S) != read_record(live.setup)["run_id"]:
+            raise DataError("this line leads to the hub of another run")
         _LOG.warning("robots can connect: silri actor --address %s", head.address)
         answered = clock.now()
         while not stop():

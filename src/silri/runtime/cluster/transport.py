@@ -125,6 +125,7 @@ class Head:
                 env=environment,
             )
         write_record(self.record, {"pid": process.pid, "address": self.address}, durable=True)
+        import_ray()  # takes a while, and so does the head
         deadline = time.monotonic() + START_S
         # Its own word that all is up, and then the client's port, which opens when it likes.
         while b"Ray runtime started" not in _since(log, before) or not _listens(self.address):
@@ -199,7 +200,7 @@ class RayLine:
             with _ended_after(CONNECT_S):
                 self._ray.init(f"ray://{address}", namespace=NAMESPACE)
                 self._hub = self._find_hub() if hub else None
-        except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
+        except Exception as error:  # see call()
             self.close()
             raise Disconnected(
                 f"{address} is there, but no hub answers "
@@ -268,7 +269,7 @@ def call(ray: Any, hub: Any, method: str, *arguments: Any, timeout_s: float) -> 
         if isinstance(cause, SilriError):
             raise cause from None
         raise Disconnected(f"the hub failed: {_first_line(cause)}") from error
-    except (ray.exceptions.RayError, ConnectionError, RuntimeError, TimeoutError) as error:
+    except Exception as error:  # Ray's client raises bare ones when it is cut off
         raise Disconnected(f"the hub does not answer ({_why(ray, error, timeout_s)})") from error
 
 

@@ -33,6 +33,7 @@ FETCH_S = 2.0  # between two versions of the parameters: megabytes, taken up bet
 BACKOFF_S = (0.5, 3.0)  # before the next attempt to connect: first, longest
 PATIENCE_S = 15.0  # before the first complaint that nobody is there
 CALL_S = 10.0  # deadline of a small call
+REGISTER_S = 40.0  # of the first: the hub may be opening a large store
 UPLOAD_S = 60.0  # and of an episode with images over a slow line
 
 
@@ -110,7 +111,9 @@ class Uplink:
     def _register(self) -> None:
         self._line = self._connect()
         setup = self._call(
-            "register", self.spool.robot, self._session, socket.gethostname(), PROTOCOL
+            "register",
+            *(self.spool.robot, self._session, socket.gethostname(), PROTOCOL),
+            timeout_s=REGISTER_S,
         )
         known = read_record(self._paths.setup)
         if known and known.get("run_id") != setup["run_id"]:
