@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -70,7 +69,7 @@ class Uplink:
         self._paths = SpoolPaths(spool.folder)
         self._connect = connect
         self._clock = clock
-        self._session = uuid.uuid4().hex[:12]
+        self._session = spool.identity  # its successor is the same robot, and let in at once
         self._line: Connection | None = None
         self._next_attempt = self._next_beat = clock.now()
         self._backoff = BACKOFF_S[0]
