@@ -20,7 +20,7 @@ test: sync  ## run the tests, the slow ones left out
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
 
 slow: sync  ## run the slow tests
-	$(BIN)/python -m pytest -m slow -n $(WORKERS) $(PYTEST)
+	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadgroup $(PYTEST)
 
 # The stamp is newer than pyproject.toml: nothing to install, so that every verb can depend on this.
 sync: $(SYNCED)  ## set up .venv, or bring it up to date

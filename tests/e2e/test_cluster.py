@@ -25,7 +25,8 @@ from tests.runtime.cluster.processes import (
     wait_until,
 )
 
-pytestmark = pytest.mark.slow
+# One cluster at a time: `make slow` sends a group to one worker.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
 ENDLESS = ("--steps", "1000000")
 

@@ -34,7 +34,8 @@ from tests.runtime.cluster.processes import (
     waiting,
 )
 
-pytestmark = pytest.mark.slow
+# One cluster at a time: `make slow` sends a group to one worker.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("cluster")]
 
 TRIALS = int(os.environ.get("SILRI_FAULTS_TRIALS", "50"))
 SEED = int(os.environ.get("SILRI_FAULTS_SEED", "0"))
