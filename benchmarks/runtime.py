@@ -45,6 +45,7 @@ def local(folder: Path, seconds: float) -> dict[str, Any]:
     from silri.runtime.compilation import enable_compilation_cache
     from silri.runtime.folder import RunFolder
     from silri.runtime.local import LocalRun
+    from silri.runtime.session import Interrupted
 
     enable_compilation_cache()
     spent: list[float] = []
@@ -76,11 +77,13 @@ def local(folder: Path, seconds: float) -> dict[str, Any]:
         summarise=lambda config, state: {},
         stop=stop,
     )
+    EpisodeStore.commit = timed  # type: ignore[method-assign]
     try:
         run.run()
-    except Exception as error:
-        if type(error).__name__ != "Interrupted":
-            raise
+    except Interrupted:
+        pass
+    finally:
+        EpisodeStore.commit = commit  # type: ignore[method-assign]
     return {
         "episodes": len(spent),
         "commit_ms": round(1e3 * statistics.median(spent), 2),
