@@ -175,7 +175,7 @@ def test_the_run_folder_holds_what_the_design_says(finished):
     }
     config = json.loads((path / "config.json").read_text())
     assert config["packages"]["jax"] == jax.__version__
-    assert set(config) == {"run", "python", "packages", "git"}
+    assert set(config) == {"format", "run", "python", "packages", "git"}
 
 
 def test_evaluating_more_often_changes_nothing_that_is_learnt(finished, tmp_path):
