@@ -63,11 +63,14 @@ class Place:
         (self.path / "home").mkdir()
         (self.path / "ray").mkdir()
         self.environment = {
-            **{k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
+            **{
+                k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "JAX_COMPILATION"))
+            },
             "HOME": str(self.path / "home"),
             "PYTHONPATH": str(ROOT),
             "RAY_TMPDIR": str(self.path / "ray"),
-            "SILRI_COMPILATION_CACHE": os.environ["JAX_COMPILATION_CACHE_DIR"],
+            # Not the suite's own: who is killed here may be writing an entry.
+            "SILRI_COMPILATION_CACHE": os.environ["JAX_COMPILATION_CACHE_DIR"] + "-of-the-killed",
         }
         self._commands = []
 
