@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from silri.core.events import EpisodeFinished, Notice
+from silri.data import files
 from silri.runtime.checkpoint import tree_hash
 from silri.runtime.cluster.learner import IDLE_NOTICE_S
 from silri.runtime.export import decode_parameters
+from silri.runtime.folder import RunFolder
 from silri.runtime.session import Interrupted
 from tests.fakes.agent import registered
 from tests.fakes.lab import STEPS, Lab, configuration
@@ -163,6 +166,36 @@ def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(lab, whole, up
     assert (learner.state.env_steps, learner.state.updates) == (30, 30)
     assert learner.state.episodes == 7
     assert tree_hash(learner.agent) == whole
+
+
+@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_before_any_write_and_resumed_it_is_that_run_too(
+    tmp_path, whole, monkeypatch, every
+):
+    """What a killed learner leaves is what is on the disk: the folder, before each write."""
+    lab = Lab(tmp_path / "run", configuration())
+    lab.send(7)
+    lab.store.close()
+    left, calls = [], []
+
+    def before(step, path):
+        calls.append(step)
+        if len(calls) % every == 0:
+            left.append(tmp_path / f"left-{len(calls)}")
+            shutil.copytree(lab.folder.path, left[-1], symlinks=True)
+
+    monkeypatch.setattr(files, "on_write", before)
+    lab.learner().run()
+    monkeypatch.setattr(files, "on_write", None)
+    assert len(calls) > 100
+    for path in left:
+        lab.folder = RunFolder(path)
+        learner = lab.learner()
+        learner.run()
+        assert (learner.state.env_steps, learner.state.updates) == (30, 30), path
+        assert learner.state.episodes == 7, path
+        assert tree_hash(learner.agent) == whole, path
+        assert learner.checkpoints.load_newest(learner.agent).messages == [], path
 
 
 def test_killed_between_checkpoints_it_counts_nothing_twice(tmp_path):
