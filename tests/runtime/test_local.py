@@ -23,7 +23,7 @@ from silri.core.events import (
 from silri.core.seeding import Stream, derive_seed
 from silri.data.dataset import read_dataset
 from silri.intervention.operators import OperatorConfig
-from silri.runtime.local import FAULTS_IN_A_ROW
+from silri.runtime.rollout import FAULTS_IN_A_ROW
 from tests.fakes.runs import (
     Recorder,
     fingerprint,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import silri
 from silri.core.errors import SilriError, UsageError
@@ -36,15 +36,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         return DONE
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     verb, rest = arguments[0], arguments[1:]
-    try:
+
+    def run() -> int:
         if verb not in VERBS:
             raise unknown_name("verb", verb, VERBS)
         return int(importlib.import_module(f"silri.cli.{verb}").main(rest))
+
+    return exit_code(verb, run)
+
+
+def exit_code(name: str, run: Callable[[], int]) -> int:
+    """What ``run`` returns; an error of ours is one line that begins with ``name``."""
+    try:
+        return run()
     except UsageError as error:
-        print(f"silri {verb}: {error}", file=sys.stderr)
+        print(f"silri {name}: {error}", file=sys.stderr)
         return USAGE
     except SilriError as error:
-        print(f"silri {verb}: {error}", file=sys.stderr)
+        print(f"silri {name}: {error}", file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

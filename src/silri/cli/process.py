@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from silri.cli.main import DONE, FAILED, INTERRUPTED, USAGE
+from silri.cli.main import DONE, FAILED, exit_code
 from silri.cli.signals import stop_on_signal
 from silri.core.clock import MonotonicClock
-from silri.core.errors import SilriError, UsageError
 from silri.runtime.cluster.lifeline import watch
 
 GRACE_S = 10.0  # for a process without a supervisor to end by itself
@@ -43,17 +42,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     warnings.filterwarnings("ignore", module="ray")
-    try:
+
+    def run() -> int:
         with _stopping(chosen.lifeline) as stop:
             return KINDS[chosen.kind](chosen, stop)
-    except UsageError as error:
-        print(f"silri {chosen.kind}: {error}", file=sys.stderr)
-        return USAGE
-    except SilriError as error:
-        print(f"silri {chosen.kind}: {error}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+
+    return exit_code(chosen.kind, run)
 
 
 @contextmanager

@@ -36,10 +36,8 @@ from silri.intervention.arbiter import Arbiter
 from silri.runtime.folder import RunFolder
 from silri.runtime.loop import ControlLoop
 from silri.runtime.prepare import collect_demonstrations, make_operator
-from silri.runtime.rollout import rollout
+from silri.runtime.rollout import FAULTS_IN_A_ROW, rollout
 from silri.runtime.session import Evaluate, Interrupted, Session, Summarise
-
-FAULTS_IN_A_ROW = 10  # an environment that fails more often is broken, not unlucky
 
 
 class LocalRun(Session):

@@ -15,6 +15,7 @@ from silri.core.transition import Transition
 from silri.data.episode import EpisodeBuilder
 from silri.intervention.arbiter import Arbiter, Decision, Phase
 
+FAULTS_IN_A_ROW = 10  # an environment that fails more often is broken, not unlucky
 PAUSE_POLL_S = 0.02  # how often a paused loop asks its operator
 
 

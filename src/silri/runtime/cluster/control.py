@@ -34,11 +34,10 @@ from silri.runtime.cluster.paths import SpoolPaths, leave_record, read_record, w
 from silri.runtime.export import decode_parameters
 from silri.runtime.loop import ControlLoop
 from silri.runtime.prepare import make_operator
-from silri.runtime.rollout import Outcome, rollout
+from silri.runtime.rollout import FAULTS_IN_A_ROW, Outcome, rollout
 
 _LOG = logging.getLogger(__name__)
 
-FAULTS_IN_A_ROW = 10  # an environment that fails more often is broken, not unlucky
 BEAT_S = 1.0  # between signs of life
 DISK_FULL = "standing still with an episode in hand: the disk is full"
 WAIT_S = 0.2  # how often a waiting loop looks at its orders

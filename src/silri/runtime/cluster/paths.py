@@ -40,7 +40,6 @@ class SpoolPaths:
     control = property(lambda self: self.folder / "control.json")  # heartbeat of the loop
     operator = property(lambda self: self.folder / "operator.json")  # the operator's own state
     loop = property(lambda self: self.folder / "loop.json")  # timing of the control loop
-    logs = property(lambda self: self.folder / "logs")
 
 
 def write_record(path: Path, record: dict[str, Any], *, durable: bool = False) -> None:

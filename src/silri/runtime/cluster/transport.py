@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import psutil
 
 from silri.core.errors import DataError, MissingExtraError, SilriError, UsageError
@@ -29,7 +30,6 @@ from silri.runtime.cluster.uplink import Disconnected
 _LOG = logging.getLogger(__name__)
 
 NAMESPACE, HUB = "silri", "hub"
-PROBE_S = 5.0  # for a connection to be accepted
 START_S = 60.0  # for the head to be up
 HUB_WAIT_S = 10.0  # for the hub to be there once the head is: a new line costs more than waiting
 CONNECT_S = 45.0  # for a line to be made; Ray starts a process for it
@@ -200,11 +200,11 @@ class RayLine:
             with _ended_after(CONNECT_S):
                 self._ray.init(f"ray://{address}", namespace=NAMESPACE)
                 self._hub = self._find_hub() if hub else None
-        except Exception as error:  # see call()
+        except Exception as error:
             self.close()
+            why = _why(self._ray, error, HUB_WAIT_S)
             raise Disconnected(
-                f"{address} is there, but no hub answers "
-                f"({_why(self._ray, error, HUB_WAIT_S)}); it may be starting"
+                f"{address} is there, but no hub answers ({why}); it may be starting"
             ) from error
 
     def call(self, method: str, *arguments: Any, timeout_s: float) -> Any:
@@ -269,12 +269,20 @@ def call(ray: Any, hub: Any, method: str, *arguments: Any, timeout_s: float) -> 
         if isinstance(cause, SilriError):
             raise cause from None
         raise Disconnected(f"the hub failed: {_first_line(cause)}") from error
-    except Exception as error:  # Ray's client raises bare ones when it is cut off
-        raise Disconnected(f"the hub does not answer ({_why(ray, error, timeout_s)})") from error
+    except Exception as error:
+        why = _why(ray, error, timeout_s)
+        raise Disconnected(f"the hub does not answer ({why})") from error
 
 
 def _why(ray: Any, error: BaseException, timeout_s: float) -> str:
-    """What happened, in words: gRPC's own are for its developers."""
+    """What happened to a line, in words: gRPC's own are for its developers.
+
+    Ray's client raises bare ``Exception`` when it is cut off, so its callers must catch that. What
+    is no accident of a line but a mistake in a program is raised again, here, for all of them.
+    """
+    known = (ray.exceptions.RayError, grpc.RpcError, OSError, RuntimeError, ValueError)
+    if type(error) is not Exception and not isinstance(error, known):
+        raise error
     if isinstance(error, ray.exceptions.GetTimeoutError | TimeoutError):
         return f"within {timeout_s:.0f} s"
     if isinstance(error, ray.exceptions.RayActorError):
