@@ -1,11 +1,11 @@
 """What running robots costs: the table of docs/cluster.md, one row per claim.
 
-    python benchmarks/runtime.py               all but the control loop (about 12 minutes)
+    python benchmarks/runtime.py               all of it, a minute each (about 15 minutes)
     python benchmarks/runtime.py local         the store's share of a local run
     python benchmarks/runtime.py cluster       4 robots together against one alone
     python benchmarks/runtime.py hub           what one hub and one learner can take
-    python benchmarks/control_loop.py          the control loop's period (20 minutes)
-    python benchmarks/store.py                 commits, checkpoints
+    python benchmarks/runtime.py loop          the control loop's period; longer: control_loop.py
+    python benchmarks/runtime.py store         commits; more: store.py
 
 Results go to --out as JSON as they come; --seconds is the length of each measurement.
 """
@@ -317,7 +317,31 @@ def parameter_bytes() -> int:
     return len(encode_parameters(agent))
 
 
+def store(folder: Path, seconds: float) -> dict[str, Any]:
+    """Commits of episodes, with and without cameras; benchmarks/store.py measures more."""
+    del seconds
+    sys.path.insert(0, str(Path(__file__).parent))
+    import store as made
+
+    made.episodes(folder / "store")
+    made.image_episodes(folder / "store-images")
+    return {}
+
+
+def loop(folder: Path, seconds: float) -> dict[str, Any]:
+    """The control loop beside a learner; benchmarks/control_loop.py explains it."""
+    out = folder / "loop.json"
+    script = str(Path(__file__).with_name("control_loop.py"))
+    minutes = str(seconds / 60)
+    figure = str(folder / "loop.png")
+    command = [sys.executable, script, "--minutes", minutes, "--out", str(out), "--figure", figure]
+    subprocess.run(command, check=True)
+    return {}
+
+
 MEASUREMENTS: dict[str, Callable[[Path, float], dict[str, Any]]] = {
+    "store": store,
+    "loop": loop,
     "local": local,
     "cluster": cluster,
     "hub": hub,
