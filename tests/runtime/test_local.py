@@ -42,6 +42,7 @@ SUMMARY = """agent, preset, env, operator, seed, env_steps, episodes, success_ra
     train_wall_s, eval_wall_s, wall_s, learner_updates_per_s, env_steps_per_s, completed"""
 # What is there besides, each with a word in docs/reliability.md or evaluation/summary.py.
 EXTRAS = {"final_success", "demo_seconds", "learner_updates", "quarantined", "evaluations"}
+EXTRAS |= {"evaluation_intervention_steps"}
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +213,9 @@ def test_an_evaluation_sees_the_newest_agent_and_its_record_is_kept(tmp_path):
     written = summary(tmp_path / "run")
     assert written["steps_to_90"] == steps[1]
     assert written["evaluations"] == [[s, r] for s, r in zip(steps, [0.5, 0.95, 0.95], strict=True)]
+    assert written["evaluation_intervention_steps"] == [
+        int(row["intervention_steps"]) for row in run.state.evaluations
+    ]
     assert written["mean_success_length"] is None
 
 

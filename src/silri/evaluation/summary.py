@@ -52,6 +52,9 @@ def summarise(config: RunConfig, state: RunState) -> dict[str, Any]:
         "env_steps_per_s": round(state.env_steps / train, 2),
         "quarantined": state.quarantined,
         "evaluations": [[step, rate] for step, rate in evaluations],
+        "evaluation_intervention_steps": [
+            int(row["intervention_steps"]) for row in state.evaluations
+        ],
         "completed": _completed(config, state),
     }
 
