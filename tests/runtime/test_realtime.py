@@ -276,6 +276,8 @@ def test_what_the_environment_offers_is_offered_and_nothing_else():
             self.closed = True
 
     class Kicked(Plain):
+        disturbances = ("kick",)
+
         def disturb(self, kind, rng):
             return kind == "kick"
 
@@ -292,6 +294,7 @@ def test_what_the_environment_offers_is_offered_and_nothing_else():
     assert not isinstance(paced(Plain()), Disturbable)
     assert isinstance(paced(Kicked()), Disturbable)
     assert paced(Kicked()).disturb("kick", None)
+    assert paced(Kicked()).disturbances == ("kick",)
     plain = Plain()
     paced(plain).close()
     assert plain.closed

@@ -55,10 +55,16 @@ class HasPrivileged(Protocol):
 
 @runtime_checkable
 class Disturbable(Protocol):
-    """An environment whose scene can be disturbed in the middle of an episode."""
+    """An environment whose scene can be disturbed in the middle of an episode.
+
+    Attributes:
+        disturbances: the kinds that it offers; may be empty.
+    """
+
+    disturbances: tuple[str, ...]
 
     def disturb(self, kind: str, rng: np.random.Generator) -> bool:
-        """Disturb now; False if ``kind`` does not apply in this state."""
+        """Disturb now; False, and nothing has changed, if ``kind`` does not apply now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,9 @@ from metaworld.policies import ENV_POLICY_MAP
 
 from silri.core.errors import ConfigError, EnvironmentFault
 from silri.core.protocols import Privileged
+from silri.core.registry import unknown_name
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
+from silri.envs.metaworld_disturbance import TARGETS, Displacement, Disturber
 
 if TYPE_CHECKING:
     from silri.envs.config import EnvConfig
@@ -124,6 +126,9 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
         self._build(task)
         self._expert = _quiet_expert(task)
+        target = TARGETS.get(task)
+        self.disturbances: tuple[str, ...] = () if target is None else target.kinds
+        self._disturber = None if target is None else Disturber(self._raw, target, Displacement())
         self._layout: np.ndarray | None = None
         self._redraws = 0
         self._observed = np.zeros(2 * _FRAME + 3)
@@ -195,6 +200,8 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         mujoco.mj_forward(raw.model, raw.data)
         self._frame = self._read_frame()
         self._observe(self._frame)
+        if self._disturber is not None:
+            self._disturber.begin()
         self._step = 0
         self._gripper = -1.0
         return self._observation(), {"success": False, "layout": layout.copy()}
@@ -242,6 +249,33 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
             object=observed[4:7].copy(),
             goal=observed[36:39].copy(),
         )
+
+    def disturb(self, kind: str, rng: np.random.Generator) -> bool:
+        """Move the object, as :mod:`silri.envs.metaworld_disturbance` says.
+
+        The observation that a policy already has does not show it; the next one does.
+
+        Args:
+            kind: one of ``disturbances``.
+            rng: decides where to; untouched in a state to which ``kind`` does not apply.
+
+        Returns:
+            False if ``kind`` does not apply now; then nothing has changed.
+
+        Raises:
+            UnknownNameError: the task offers no such kind.
+            EnvironmentFault: the episode is over.
+        """
+        if kind not in self.disturbances or self._disturber is None:
+            what = f"disturbance of {self.env_spec.name}"
+            raise unknown_name(what, kind, self.disturbances or ("none",))
+        if self._step is None:
+            raise EnvironmentFault(f"{self.env_spec.name}: disturb() without reset()")
+        happened = self._disturber.disturb(kind, rng)
+        if happened:  # the expert sees it at once
+            last, self._frame = self._frame, self._read_frame()
+            self._observe(last)
+        return happened
 
     def close(self) -> None:
         """Release the simulator."""

@@ -121,6 +121,7 @@ class PacedEnv:
             vars(self)["privileged"] = env.privileged
         if isinstance(env, Disturbable):
             vars(self)["disturb"] = env.disturb
+            vars(self)["disturbances"] = env.disturbances
         if isinstance(env, SelfPaced):
             env.pace(self._wait)
 

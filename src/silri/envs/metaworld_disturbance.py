@@ -1,0 +1,197 @@
+"""Someone moves the object in the middle of an episode: the paper's disturbances, in Meta-World.
+
+Three kinds, told apart by what the hand is doing when the object is moved:
+
+=========  ====================================================================================
+approach   the hand is on its way to the object and still clear of it
+grasp      the hand is at the object and about to take it
+push       the object has left its place and the hand is at it: it is pushed, pulled or carried
+=========  ====================================================================================
+
+The object jumps sideways, by a distance and in a direction that the caller's generator decides.
+Nothing else in the scene moves, with one exception: what a *fixture* (a drawer, a door) is to
+become is said relative to it, so its goal moves with it and the task stays what it was. An object
+in the fingers is left hanging beside them, and falls.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+KINDS = ("approach", "grasp", "push")
+_CLEAR = 0.06  # metres: a hand farther than this from the object is still on its way
+_COVERED = 0.3  # share of the way across that an approaching hand has behind it
+_OVERHEAD = 0.03  # metres: a hand that starts nearer than this, seen from above, has arrived
+_ABOVE = 0.04  # metres, seen from above, between the object and a hand about to take it
+_GRASP = 0.07  # metres between the object and a hand about to take it
+_MOVED = 0.03  # metres from its place, from which an object is said to be on its way
+_MARGIN = 0.02  # metres to the edge of the hand's box: where a hand still gets around an object
+_UNFINISHED = 0.10  # metres to the goal that are left: the nearest success is counted at 0.08
+_DRAWS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Displacement:
+    """How far an object is moved, in a horizontal direction that is uniform.
+
+    Attributes:
+        nearest: metres.
+        farthest: metres; uniform between the two.
+    """
+
+    nearest: float = 0.03
+    farthest: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is moved in a task.
+
+    Attributes:
+        body: the name of the body that is moved; without a free joint it is a fixture.
+        kinds: those that make sense in this task.
+        grip: metres from the observed position up to where fingers take it.
+        reach: metres between hand and object while one moves the other.
+        drift: metres that it may move by itself.
+    """
+
+    body: str
+    kinds: tuple[str, ...] = KINDS
+    grip: float = 0.0
+    reach: float = 0.06
+    drift: float = 0.01
+
+
+# The kinds that a task leaves out, and why: docs/robustness.md.
+TARGETS = {
+    "assembly-v3": Target("RoundNut"),
+    "box-close-v3": Target("boxbodytop", grip=0.05),
+    # Its handle is behind what the hand pushes, and it swings a little when it is let go.
+    "door-close-v3": Target("door", kinds=("approach", "push"), reach=0.20, drift=0.13),
+    "drawer-open-v3": Target("drawer", reach=0.10),
+    "peg-insert-side-v3": Target("peg"),
+    "pick-place-v3": Target("obj"),
+    "push-v3": Target("obj"),
+}
+
+
+class Disturber:
+    """Moves the object of one simulated task; knows where the episode began."""
+
+    def __init__(self, raw: Any, target: Target, displacement: Displacement) -> None:
+        """Look up what is moved.
+
+        Args:
+            raw: Meta-World's environment.
+            target: what to move in it.
+            displacement: how far.
+        """
+        model = raw.model
+        self._raw, self._target, self._displacement = raw, target, displacement
+        self._body = model.body(target.body).id
+        support = (0, model.body("tablelink").id)
+        roots = model.body_rootid[model.geom_bodyid]  # of every geom
+        self._own = roots == self._body
+        self._obstacle = ~self._own & ~np.isin(roots, support)
+        self._fixture = model.body_jntnum[self._body] == 0
+        if not self._fixture:
+            joint = model.body_jntadr[self._body]
+            self._qpos, self._dof = model.jnt_qposadr[joint], model.jnt_dofadr[joint]
+        self._trial = mujoco.MjData(model)
+
+    def begin(self) -> None:
+        """An episode has begun: remember where the object is, and how far the hand is from it."""
+        self._start = self._object()
+        self._way = math.dist(self._raw.tcp_center[:2], self._start[:2])
+
+    def disturb(self, kind: str, rng: np.random.Generator) -> bool:
+        """Move the object now, if it is the moment for ``kind`` and there is a free place.
+
+        False leaves the simulation as it was, to the last bit.
+        """
+        if not self._applies(kind):
+            return False
+        for _ in range(_DRAWS):
+            angle = rng.uniform(-math.pi, math.pi)
+            distance = rng.uniform(self._displacement.nearest, self._displacement.farthest)
+            shift = distance * np.array([math.cos(angle), math.sin(angle), 0.0])
+            if self._within(shift) and self._free(shift):
+                self._move(shift)
+                return True
+        return False
+
+    def _object(self) -> np.ndarray:
+        """(3,) metres: the task's main object, as observed."""
+        return np.array(self._raw._get_pos_objects()[:3])
+
+    def _applies(self, kind: str) -> bool:
+        """Whether the state is one that ``kind`` is about."""
+        target, position, hand = self._target, self._object(), self._raw.tcp_center
+        aside = math.dist(hand[:2], position[:2])
+        away = math.hypot(aside, hand[2] - position[2] - target.grip)
+        # Only up: a lid falls onto the table at the beginning, and that is nobody's doing.
+        lifted = max(position[2] - self._start[2], 0.0)
+        moved = math.hypot(*(position - self._start)[:2], lifted)
+        if kind == "push":
+            return moved > target.drift + _MOVED and away < target.reach
+        if moved > target.drift or self._touched():
+            return False
+        if kind == "grasp":
+            return aside < _ABOVE and away < _GRASP
+        return away > _CLEAR and aside < max((1.0 - _COVERED) * self._way, _OVERHEAD)
+
+    def _touched(self) -> bool:
+        """Whether the robot touches the object."""
+        return _touching(self._raw.data, self._own, self._obstacle)
+
+    def _within(self, shift: np.ndarray) -> bool:
+        """Whether the hand gets to where the object would be, and the task would not be done."""
+        raw = self._raw
+        object_, goal = self._object() + shift, raw._get_pos_goal()
+        reached = [object_]
+        if self._fixture:
+            reached.append(goal + shift)
+        elif math.dist(object_, goal) < _UNFINISHED:
+            return False
+        low, high = raw.mocap_low[:2] + _MARGIN, raw.mocap_high[:2] - _MARGIN
+        return all(((low <= place[:2]) & (place[:2] <= high)).all() for place in reached)
+
+    def _free(self, shift: np.ndarray) -> bool:
+        """Whether neither the robot nor another thing is where the object would be."""
+        model, data, trial = self._raw.model, self._raw.data, self._trial
+        trial.qpos[:] = data.qpos
+        trial.mocap_pos[:], trial.mocap_quat[:] = data.mocap_pos, data.mocap_quat
+        place = model.body_pos[self._body].copy()
+        if self._fixture:
+            model.body_pos[self._body] += shift
+        else:
+            trial.qpos[self._qpos : self._qpos + 3] += shift
+        mujoco.mj_fwdPosition(model, trial)
+        model.body_pos[self._body] = place
+        return not _touching(trial, self._own, self._obstacle)
+
+    def _move(self, shift: np.ndarray) -> None:
+        """Move the object, at rest, and what is defined relative to it."""
+        raw = self._raw
+        model, data = raw.model, raw.data
+        if self._fixture:
+            model.body_pos[self._body] += shift
+            raw.obj_init_pos = raw.obj_init_pos + shift
+            raw._target_pos = raw._target_pos + shift
+            model.site("goal").pos = raw._target_pos
+        else:
+            data.qpos[self._qpos : self._qpos + 3] += shift
+            data.qvel[self._dof : self._dof + 6] = 0.0
+        mujoco.mj_forward(model, data)
+
+
+def _touching(data: mujoco.MjData, own: np.ndarray, other: np.ndarray) -> bool:
+    """Whether a geom of ``own`` (bool per geom) and one of ``other`` are in contact."""
+    pairs = data.contact.geom[: data.ncon]
+    first, second = pairs[:, 0], pairs[:, 1]
+    return bool(((own[first] & other[second]) | (own[second] & other[first])).any())
