@@ -21,6 +21,7 @@ VERBS = {
     "actor": "drive one robot for a learner",
     "data": "list, check, repair, merge or export datasets",
     "plot": "learning curves of one or several runs",
+    "bench": "run a benchmark suite, resumably, and report on it",
     "list": "agents, envs or operators",
 }
 

@@ -1,0 +1,126 @@
+"""``silri bench SUITE``: run a benchmark's cells, resumably, and report on them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console as RichConsole
+
+from silri.cli.arguments import parse, take_names
+from silri.cli.bench_progress import Display, duration
+from silri.cli.main import DONE, FAILED, INTERRUPTED
+from silri.cli.signals import stop_on_signal
+from silri.cli.train import NAMES, preset_config
+from silri.cli.train import Arguments as TrainArguments
+from silri.configs.run import RunConfig
+from silri.core.errors import ConfigError, UsageError
+from silri.evaluation.benchmark.plan import Job, State, make_plan, refuse_others, seconds_left
+from silri.evaluation.benchmark.runner import LocalStarter, Starter, cores, last_line, run_suite
+from silri.evaluation.benchmark.suite import Suite, built_in_names, cells, load_suite
+
+DESCRIPTION = f"""Run a suite: tasks x variants x people x seeds, each cell a run folder of its own
+made by 'silri train'. Built in: {", ".join(built_in_names())}; or a path to your own .toml. Run it
+again to go on: what is done is never run twice, what was interrupted is resumed."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Flags of ``silri bench``."""
+
+    suite: Annotated[str, tyro.conf.Positional]  # a built-in suite, or a path ending in .toml
+    out: Path = Path("runs/bench")  # holds a folder per suite
+    jobs: int | None = None  # cells at a time; default one per core
+    ray: str | None = None  # 'local', or the address of a cluster that shares this file system
+    tasks: tuple[str, ...] = ()  # only these
+    variants: tuple[str, ...] = ()  # only these
+    people: tuple[str, ...] = ()  # only these
+    seeds: tuple[int, ...] = ()  # only these
+    dry_run: bool = False  # show the cells and their state, and stop
+    skip_disturbance: bool = False  # leave out the evaluations with disturbances
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise ConfigError(f"--jobs takes 1 or more, got {self.jobs}")
+
+
+def main(arguments: list[str]) -> int:
+    """Run and return the exit code."""
+    chosen: Arguments = parse(
+        Arguments, arguments, prog="silri bench", description=DESCRIPTION, flags=True
+    )
+    suite = load_suite(chosen.suite)
+    return _run(chosen, suite)
+
+
+def run_config(arguments: list[str]) -> RunConfig:
+    """What ``silri train`` with these arguments would run.
+
+    Raises:
+        ConfigError: it would refuse them; with its words.
+    """
+    names = take_names(arguments, NAMES)
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
+            parsed: TrainArguments = parse(
+                TrainArguments,
+                names.rest,
+                prog="silri train",
+                description="",
+                default=TrainArguments(config=preset_config(names)),
+            )
+    except SystemExit as error:
+        # The parser frames its words for a person at a terminal, under a title: keep the words.
+        lines = [line.strip("│╭╮╰╯─- ") for line in said.getvalue().splitlines()]
+        words = " ".join(line for line in lines if line)
+        raise ConfigError(words.partition("For full helptext")[0].strip()) from error
+    return parsed.config
+
+
+def _run(chosen: Arguments, suite: Suite) -> int:
+    jobs = make_plan(
+        cells(suite, chosen.tasks, chosen.variants, chosen.people, chosen.seeds),
+        chosen.out,
+        run_config,
+    )
+    if not jobs:
+        raise UsageError(f"no cell of {suite.name} is left with these filters")
+    starter: Starter = LocalStarter(chosen.jobs or len(cores()))
+    if chosen.dry_run:
+        _print_plan(jobs, starter.slots)
+        return DONE
+    refuse_others(jobs)
+    disturbances = suite.disturbances and not chosen.skip_disturbance
+    with stop_on_signal() as stop, Display(suite.name, jobs, starter.slots) as display:
+        outcomes = run_suite(jobs, starter, display, disturbances=disturbances, stop=stop)
+        stopped = stop()
+    failed = [outcome for outcome in outcomes if outcome.problem]
+    for outcome in failed:
+        print(f"failed: {outcome.job.cell.name} ({outcome.stage}): {outcome.problem}")
+        print(f"        {outcome.job.log}: {last_line(outcome.job.log)}")
+    if stopped:
+        print(f"stopped; everything is saved. Go on with the same command: {suite.name}")
+        return INTERRUPTED
+    return FAILED if failed else DONE
+
+
+def _print_plan(jobs: list[Job], slots: int) -> None:
+    console = RichConsole(soft_wrap=True, highlight=False)
+    width = max(len(job.cell.name) for job in jobs)
+    for job in jobs:
+        progress = f" {job.progress:.0%}" if job.state in (State.RESUME, State.RUNNING) else ""
+        detail = f"  {'; '.join(job.differences)}" if job.differences else ""
+        text = f"{job.cell.name:{width}}  {job.cell.steps:>7,} steps  "
+        console.print(text + job.state.value + progress + detail, markup=False)
+    counts = Counter(job.state for job in jobs)
+    words = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
+    left, measured = seconds_left(jobs, slots)
+    basis = "from the runs that are done" if measured else "a guess: no run is done yet"
+    console.print(f"{len(jobs)} cells: {words}; about {duration(left)} with {slots} at a time")
+    console.print(f"({basis})")

@@ -1,0 +1,233 @@
+"""What of a suite is done, what is to resume, what is missing, and what is in the way."""
+
+from __future__ import annotations
+
+import enum
+import fcntl
+import json
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from silri.configs.run import RunConfig
+from silri.configs.serialize import differences
+from silri.core.errors import ConfigError, DataError, SilriError, UnknownNameError
+from silri.data import files
+from silri.evaluation.benchmark.suite import Cell
+from silri.runtime.folder import RunFolder
+
+# Only for an estimate before any run of the suite is done: a step with its learner iteration on
+# one core of a laptop, and all that a run does besides.
+GUESSED_STEP_S, GUESSED_FIXED_S = 0.05, 60.0
+LOCK_TRIES, LOCK_WAIT_S = 3, 0.02
+
+Resolve = Callable[[list[str]], RunConfig]
+
+
+class State(enum.Enum):
+    """Of one cell; the value is what tables show."""
+
+    DONE = "done"
+    RUNNING = "running"
+    RESUME = "to resume"
+    MISSING = "missing"
+    OTHER = "other config"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A cell with the place and the state of its run.
+
+    Attributes:
+        cell: of the suite.
+        folder: of the run.
+        config: that the suite asks for.
+        state: of the folder when it was looked at.
+        differences: from ``config``, for :attr:`State.OTHER`.
+        wall_s: of a completed run, as it measured itself; None for others.
+        progress: share of the budget that is done.
+    """
+
+    cell: Cell
+    folder: RunFolder
+    config: RunConfig
+    state: State
+    differences: tuple[str, ...] = ()
+    wall_s: float | None = None
+    progress: float = 0.0
+
+    @property
+    def log(self) -> Path:
+        """Output of the run's processes; its lock says that one of them is alive."""
+        return log_path(self.folder.path)
+
+    @property
+    def disturbance(self) -> Path:
+        """What ``silri eval --disturbance`` writes."""
+        return self.folder.path / "disturbance.json"
+
+    def look_again(self) -> Job:
+        """The same job with the state of its folder now."""
+        return examine(self.cell, self.folder.path, self.config)
+
+
+def log_path(folder: Path) -> Path:
+    """The log beside a run folder."""
+    return folder.with_name(f"{folder.name}.log")
+
+
+def make_plan(chosen: Iterable[Cell], out: Path, resolve: Resolve) -> list[Job]:
+    """Resolve the configuration of every cell and look at its folder.
+
+    Args:
+        chosen: the cells, in the order in which they are to run.
+        out: holds a folder per suite.
+        resolve: from the arguments of ``silri train`` to what they stand for.
+
+    Raises:
+        ConfigError: a flag or a value of the suite does not fit; names suite and cell.
+    """
+    jobs = []
+    for cell in chosen:
+        try:
+            config = resolve(cell.arguments())
+        except UnknownNameError as error:
+            raise UnknownNameError(f"{_where(cell)}: {error}") from error
+        except SilriError as error:
+            raise ConfigError(f"{_where(cell)}: {error}") from error
+        jobs.append(examine(cell, out / cell.suite.name / cell.name, config))
+    return jobs
+
+
+def examine(cell: Cell, path: Path, config: RunConfig) -> Job:
+    """The state of one cell's run folder."""
+    folder = RunFolder(path)
+    if not path.exists() or (path.is_dir() and all(map(_is_rest, path.iterdir()))):
+        state = State.RUNNING if is_locked(log_path(path)) else State.MISSING
+        return Job(cell, folder, config, state)
+    try:
+        differ = differences(RunFolder.open(path)[1], config)
+    except SilriError as error:
+        differ = [str(error)]
+    if differ:
+        return Job(cell, folder, config, State.OTHER, tuple(differ))
+    summary = read_summary(folder.summary)
+    progress = min(float(summary.get("env_steps", 0)) / max(config.steps, 1), 1.0)
+    if summary.get("completed") is True:
+        state, progress = State.DONE, 1.0
+    elif is_locked(log_path(path)):
+        state = State.RUNNING
+    elif (folder.checkpoints / "last").exists():
+        state = State.RESUME
+    else:  # killed before its first checkpoint
+        state = State.MISSING
+    done = state is State.DONE
+    wall = float(summary.get("wall_s") or 0.0) if done else None
+    return Job(cell, folder, config, state, wall_s=wall, progress=progress)
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """A run's ``summary.json``; empty if there is none yet.
+
+    Raises:
+        DataError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    remedy = "restore it, or remove the run folder to run this cell again"
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is damaged ({error}); {remedy}") from error
+    if not isinstance(summary, dict):
+        raise DataError(f"{path} holds no JSON object; {remedy}")
+    return summary
+
+
+def refuse_others(jobs: Sequence[Job]) -> None:
+    """Nothing is run while a folder holds another run than the suite asks for.
+
+    Raises:
+        ConfigError: naming every such folder and the differing fields.
+    """
+    others = [job for job in jobs if job.state is State.OTHER]
+    if not others:
+        return
+    lines = [f"  {job.folder.path}: {'; '.join(job.differences)}" for job in others]
+    raise ConfigError(
+        f"{len(others)} run folders hold another configuration than the suite asks for "
+        "(theirs -> the suite's):\n" + "\n".join(lines) + "\nMove or remove them, give another "
+        "--out, or change the suite back; nothing was run."
+    )
+
+
+def lock(log: TextIO) -> bool:
+    """Take the lock of an open log; False if somebody has it.
+
+    The lock belongs to the open file, which a cell's processes inherit as their output: it is held
+    as long as one of them lives, even if the benchmark itself was killed.
+    """
+    for _ in range(LOCK_TRIES):
+        try:
+            fcntl.flock(log.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(LOCK_WAIT_S)  # somebody may only be looking whether it is taken
+        else:
+            return True
+    return False
+
+
+def is_locked(log: Path) -> bool:
+    """Whether a process of the cell with this log is alive."""
+    if not log.exists():
+        return False
+    with log.open("rb") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def clear(job: Job) -> None:
+    """Remove what a run that was killed before its first checkpoint has left."""
+    if job.state is not State.MISSING:
+        raise ValueError(f"{job.folder.path} is {job.state.value}")
+    if job.folder.path.exists():
+        shutil.rmtree(job.folder.path)
+
+
+def seconds_left(jobs: Sequence[Job], workers: int) -> tuple[float, bool]:
+    """How long the jobs that are not done will take, and whether that is measured.
+
+    A cell takes as long as the median of those that are done with the same task and variant, else
+    the same variant, else any; before the first one is done it is a guess.
+    """
+    done = [job for job in jobs if job.wall_s]
+    left = [job for job in jobs if job.state not in (State.DONE, State.OTHER)]
+    total = sum(_seconds(job, done) * (1.0 - job.progress) for job in left)
+    longest = max((_seconds(job, done) * (1.0 - job.progress) for job in left), default=0.0)
+    return max(total / max(workers, 1), longest), bool(done)
+
+
+def _seconds(job: Job, done: Sequence[Job]) -> float:
+    def like(other: Job, *fields: str) -> bool:
+        return all(getattr(other.cell, f) == getattr(job.cell, f) for f in fields)
+
+    for fields in (("task", "variant", "steps"), ("variant", "steps"), ("steps",)):
+        walls = [other.wall_s for other in done if other.wall_s and like(other, *fields)]
+        if walls:
+            return statistics.median(walls)
+    return GUESSED_FIXED_S + GUESSED_STEP_S * job.cell.steps
+
+
+def _where(cell: Cell) -> str:
+    return f"{cell.suite.path}: cell {cell.name}"
+
+
+def _is_rest(path: Path) -> bool:
+    return path.name.endswith(files.TEMPORARY)
