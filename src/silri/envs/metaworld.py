@@ -33,7 +33,7 @@ from silri.core.errors import ConfigError, EnvironmentFault
 from silri.core.protocols import Privileged
 from silri.core.registry import unknown_name
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
-from silri.envs.metaworld_disturbance import TARGETS, Displacement, Disturber
+from silri.envs.metaworld_disturbance import TARGETS, Disturber
 
 if TYPE_CHECKING:
     from silri.envs.config import EnvConfig
@@ -128,7 +128,7 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         self._expert = _quiet_expert(task)
         target = TARGETS.get(task)
         self.disturbances: tuple[str, ...] = () if target is None else target.kinds
-        self._disturber = None if target is None else Disturber(self._raw, target, Displacement())
+        self._disturber = None if target is None else Disturber(self._raw, target)
         self._layout: np.ndarray | None = None
         self._redraws = 0
         self._observed = np.zeros(2 * _FRAME + 3)

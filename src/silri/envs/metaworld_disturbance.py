@@ -17,6 +17,7 @@ in the fingers is left hanging beside them, and falls.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,11 @@ _GRASP = 0.07  # metres between the object and a hand about to take it
 _MOVED = 0.03  # metres from its place, from which an object is said to be on its way
 _MARGIN = 0.02  # metres to the edge of the hand's box: where a hand still gets around an object
 _UNFINISHED = 0.10  # metres to the goal that are left: the nearest success is counted at 0.08
-_DRAWS = 32
+_BRUSH = 0.002  # metres that fingers may dent an object deeper than they do, on its way out
+# Metres to all sides that nothing is in: a hand goes on moving for a decision, with what it hits.
+_ROOM = np.array([(0.0, 0, 0), (0.01, 0, 0), (-0.01, 0, 0), (0, 0.01, 0), (0, -0.01, 0)])
+_ON_THE_WAY = (0.2, 0.4, 0.6, 0.8)
+_DRAWS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,15 @@ class Displacement:
         farthest: metres; uniform between the two.
     """
 
-    nearest: float = 0.03
-    farthest: float = 0.05
+    nearest: float
+    farthest: float
+
+
+DISPLACEMENTS = {
+    "approach": Displacement(0.03, 0.05),
+    "grasp": Displacement(0.03, 0.05),
+    "push": Displacement(0.04, 0.06),  # nearer, a puck is not out of the fingers yet
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +79,16 @@ class Target:
     drift: float = 0.01
 
 
-# The kinds that a task leaves out, and why: docs/robustness.md.
+# What lies across the fingers for more than a displacement is not to be had without going through
+# one of them.
+_NOT_HELD = ("approach", "grasp")
 TARGETS = {
-    "assembly-v3": Target("RoundNut"),
-    "box-close-v3": Target("boxbodytop", grip=0.05),
+    "assembly-v3": Target("RoundNut", _NOT_HELD),
+    "box-close-v3": Target("boxbodytop", _NOT_HELD, grip=0.05),
     # Its handle is behind what the hand pushes, and it swings a little when it is let go.
-    "door-close-v3": Target("door", kinds=("approach", "push"), reach=0.20, drift=0.13),
+    "door-close-v3": Target("door", ("approach", "push"), reach=0.20, drift=0.13),
     "drawer-open-v3": Target("drawer", reach=0.10),
-    "peg-insert-side-v3": Target("peg"),
+    "peg-insert-side-v3": Target("peg", _NOT_HELD),
     "pick-place-v3": Target("obj"),
     "push-v3": Target("obj"),
 }
@@ -83,16 +97,21 @@ TARGETS = {
 class Disturber:
     """Moves the object of one simulated task; knows where the episode began."""
 
-    def __init__(self, raw: Any, target: Target, displacement: Displacement) -> None:
+    def __init__(
+        self,
+        raw: Any,
+        target: Target,
+        displacements: Mapping[str, Displacement] = DISPLACEMENTS,
+    ) -> None:
         """Look up what is moved.
 
         Args:
             raw: Meta-World's environment.
             target: what to move in it.
-            displacement: how far.
+            displacements: how far, for each kind.
         """
         model = raw.model
-        self._raw, self._target, self._displacement = raw, target, displacement
+        self._raw, self._target, self._displacements = raw, target, displacements
         self._body = model.body(target.body).id
         support = (0, model.body("tablelink").id)
         roots = model.body_rootid[model.geom_bodyid]  # of every geom
@@ -116,9 +135,10 @@ class Disturber:
         """
         if not self._applies(kind):
             return False
+        how_far = self._displacements[kind]
         for _ in range(_DRAWS):
             angle = rng.uniform(-math.pi, math.pi)
-            distance = rng.uniform(self._displacement.nearest, self._displacement.farthest)
+            distance = rng.uniform(how_far.nearest, how_far.farthest)
             shift = distance * np.array([math.cos(angle), math.sin(angle), 0.0])
             if self._within(shift) and self._free(shift):
                 self._move(shift)
@@ -139,15 +159,21 @@ class Disturber:
         moved = math.hypot(*(position - self._start)[:2], lifted)
         if kind == "push":
             return moved > target.drift + _MOVED and away < target.reach
-        if moved > target.drift or self._touched():
+        if moved > target.drift or self._nearest_contact(self._raw.data) < math.inf:
             return False
         if kind == "grasp":
             return aside < _ABOVE and away < _GRASP
         return away > _CLEAR and aside < max((1.0 - _COVERED) * self._way, _OVERHEAD)
 
-    def _touched(self) -> bool:
-        """Whether the robot touches the object."""
-        return _touching(self._raw.data, self._own, self._obstacle)
+    def _nearest_contact(self, data: mujoco.MjData) -> float:
+        """Metres, negative in a collision, to what touches the object; infinity if nothing does.
+
+        What it rests on does not count.
+        """
+        own, other = self._own, self._obstacle
+        first, second = data.contact.geom[: data.ncon].T
+        touching = (own[first] & other[second]) | (own[second] & other[first])
+        return float(np.min(data.contact.dist[: data.ncon], where=touching, initial=math.inf))
 
     def _within(self, shift: np.ndarray) -> bool:
         """Whether the hand gets to where the object would be, and the task would not be done."""
@@ -162,10 +188,19 @@ class Disturber:
         return all(((low <= place[:2]) & (place[:2] <= high)).all() for place in reached)
 
     def _free(self, shift: np.ndarray) -> bool:
-        """Whether neither the robot nor another thing is where the object would be."""
+        """Whether the object can be moved there without going through the robot or a thing.
+
+        On the way fingers may still brush it; where it stops, nothing touches it.
+        """
+        if any(self._contact(shift + room) < math.inf for room in _ROOM):
+            return False
+        deepest = min(self._nearest_contact(self._raw.data), 0.0) - _BRUSH
+        return all(self._contact(shift * share) > deepest for share in _ON_THE_WAY)
+
+    def _contact(self, shift: np.ndarray) -> float:
+        """How near (negative: how deep) the object, moved, is to what it touches; else infinity."""
         model, data, trial = self._raw.model, self._raw.data, self._trial
         trial.qpos[:] = data.qpos
-        trial.mocap_pos[:], trial.mocap_quat[:] = data.mocap_pos, data.mocap_quat
         place = model.body_pos[self._body].copy()
         if self._fixture:
             model.body_pos[self._body] += shift
@@ -173,7 +208,7 @@ class Disturber:
             trial.qpos[self._qpos : self._qpos + 3] += shift
         mujoco.mj_fwdPosition(model, trial)
         model.body_pos[self._body] = place
-        return not _touching(trial, self._own, self._obstacle)
+        return self._nearest_contact(trial)
 
     def _move(self, shift: np.ndarray) -> None:
         """Move the object, at rest, and what is defined relative to it."""
@@ -188,10 +223,3 @@ class Disturber:
             data.qpos[self._qpos : self._qpos + 3] += shift
             data.qvel[self._dof : self._dof + 6] = 0.0
         mujoco.mj_forward(model, data)
-
-
-def _touching(data: mujoco.MjData, own: np.ndarray, other: np.ndarray) -> bool:
-    """Whether a geom of ``own`` (bool per geom) and one of ``other`` are in contact."""
-    pairs = data.contact.geom[: data.ncon]
-    first, second = pairs[:, 0], pairs[:, 1]
-    return bool(((own[first] & other[second]) | (own[second] & other[first])).any())
