@@ -21,7 +21,6 @@ from silri.evaluation.statistics import wilson_interval
 
 def cell(env: MetaworldEnv, episodes: int, kind: str) -> str:
     """Success, its interval, steps of a success and in how many episodes it happened."""
-
     result = evaluate_disturbed(
         env, lambda *_: np.clip(env.privileged().expert_action, -1.0, 1.0), episodes, kind
     )

@@ -103,9 +103,8 @@ def offered(env: Env) -> tuple[str, ...]:
     kinds = env.disturbances if isinstance(env, Disturbable) else ()
     if not kinds:
         raise ConfigError(
-            f"{env.env_spec.name} offers no disturbances; docs/robustness.md lists the tasks that "
-            "do, and an environment of your own needs 'disturbances' and 'disturb(kind, rng)' "
-            "(silri.core.protocols:Disturbable)"
+            f"{env.env_spec.name} offers no disturbances; docs/robustness.md lists the tasks of "
+            "metaworld that do"
         )
     return kinds
 
@@ -127,3 +126,15 @@ def evaluate_disturbed(env: Env, actor: Actor, episodes: int, kind: str) -> Dist
     disturbed = Disturbed(env, kind)
     result = evaluate(disturbed, actor, episodes)
     return DisturbedResult(result, np.asarray(disturbed.occurred, bool))
+
+
+def robustness(env: Env, actor: Actor, episodes: int) -> dict[str, Row]:
+    """The rows of ``disturbance.json``: undisturbed, and every kind that ``env`` offers.
+
+    Raises:
+        ConfigError: ``env`` offers none.
+    """
+    return {
+        kind: evaluate_disturbed(env, actor, episodes, kind).row()
+        for kind in (UNDISTURBED, *offered(env))
+    }
