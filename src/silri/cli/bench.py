@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shlex
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from silri.cli.train import Arguments as TrainArguments
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError, UsageError
 from silri.evaluation.benchmark.plan import Job, State, make_plan, refuse_others, seconds_left
+from silri.evaluation.benchmark.report import write_report
+from silri.evaluation.benchmark.results import collect, read_results
 from silri.evaluation.benchmark.runner import LocalStarter, Starter, cores, last_line, run_suite
 from silri.evaluation.benchmark.suite import Suite, built_in_names, cells, load_suite
 
@@ -43,10 +46,16 @@ class Arguments:
     seeds: tuple[int, ...] = ()  # only these
     dry_run: bool = False  # show the cells and their state, and stop
     skip_disturbance: bool = False  # leave out the evaluations with disturbances
+    report: bool = False  # run nothing; report on what is done
+    collect: Path | None = None  # run nothing; copy the summaries of what is done into this folder
+    results: Path | None = None  # with --report: a folder of collected summaries
+    report_dir: Path | None = None  # with --report: where to; default 'report' beside what is read
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"--jobs takes 1 or more, got {self.jobs}")
+        if not self.report and (self.results is not None or self.report_dir is not None):
+            raise UsageError("--results and --report-dir say what --report reads and writes")
 
 
 def main(arguments: list[str]) -> int:
@@ -55,7 +64,23 @@ def main(arguments: list[str]) -> int:
         Arguments, arguments, prog="silri bench", description=DESCRIPTION, flags=True
     )
     suite = load_suite(chosen.suite)
-    return _run(chosen, suite)
+    if chosen.collect is not None:
+        count = collect(suite, chosen.out / suite.name, chosen.collect)
+        print(f"{count} summaries: {chosen.collect}")
+        return DONE
+    return _report(chosen, suite) if chosen.report else _run(chosen, suite)
+
+
+def _report(chosen: Arguments, suite: Suite) -> int:
+    source = chosen.results or chosen.out / suite.name
+    target = chosen.report_dir or source / "report"
+    words = ["silri", "bench", chosen.suite, "--report"]
+    words += ["--out", str(chosen.out)] if chosen.results is None else ["--results", str(source)]
+    words += ["--report-dir", str(target)] if chosen.report_dir else []
+    results = read_results(suite, source)
+    page = write_report(results, target, shlex.join(words))
+    print(f"{len(results.runs)} of {results.expected} cells: {target / 'report.md'}   {page}")
+    return DONE
 
 
 def run_config(arguments: list[str]) -> RunConfig:

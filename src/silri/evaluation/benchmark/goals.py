@@ -1,0 +1,173 @@
+"""The goals of a comparison, each met, missed or not measured, with the measured value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from silri.evaluation.benchmark import disturbances
+from silri.evaluation.benchmark.aggregate import ratios
+from silri.evaluation.benchmark.results import Results
+
+STEPS_OF_RIVAL, STEPS_OF_PUBLISHED, INTERVENTIONS_OF_RIVAL = 0.33, 0.8, 0.25
+LONG_HORIZON_SUCCESS = 0.97
+GREATEST_FALL, END_OF_CEILING = 0.1, 0.9
+NOTABLE_DROP, SHARE_OF_DROP = 0.15, 0.5
+
+MET, MISSED, UNKNOWN = "met", "missed", "not measured"
+
+
+@dataclass(frozen=True)
+class Goal:
+    """One row of the table of goals.
+
+    Attributes:
+        text: what is asked.
+        verdict: :data:`MET`, :data:`MISSED` or :data:`UNKNOWN`.
+        value: what was measured, in words.
+    """
+
+    text: str
+    verdict: str
+    value: str
+
+
+def evaluate_goals(results: Results, person: str) -> list[Goal]:
+    """Every goal for one person, in order; empty if the suite does not say whose they are.
+
+    A goal over all tasks is missed as soon as one task misses it, and met only when all tasks
+    have been measured.
+    """
+    reference = results.suite.reference
+    if "ours" not in reference:
+        return []
+    ours = reference["ours"]
+    goals = [
+        *_ratio_goals(results, ours, person),
+        *_long_horizon(results, ours, person),
+        _steady(results, ours, person),
+        _ends_high(results, ours, person),
+    ]
+    return [*goals, _disturbed(results, ours, person)] if results.suite.disturbances else goals
+
+
+def _ratio_goals(results: Results, ours: str, person: str) -> Iterator[Goal]:
+    rows = (
+        ("steps_to_90", "steps to 90 %", "rival", STEPS_OF_RIVAL),
+        ("steps_to_90", "steps to 90 %", "published", STEPS_OF_PUBLISHED),
+        ("intervention_steps_to_90", "interventions to 90 %", "rival", INTERVENTIONS_OF_RIVAL),
+    )
+    for quantity, words, role, bound in rows:
+        other = results.suite.reference.get(role)
+        if other is None:
+            continue
+        found = ratios(results, quantity, ours, other, person)
+        text = f"{words}: {ours} at most {bound:g} of {other} (median over tasks)"
+        count = len(found.rows)
+        if not count:
+            yield Goal(text, UNKNOWN, "no task with both")
+            continue
+        value = f"{found.median.format()} on {count} of {count + len(found.missing)} tasks"
+        both = sum(row.mark == "?" for row in found.rows)
+        if both:
+            value += f"; on {both} neither got there, counted as 1"
+        # A "<" ratio is smaller still, a ">" one larger: at the median it decides nothing new
+        # unless it stands on the wrong side of the bound.
+        unsure = [r.task for r in found.rows if r.mark == ">" and r.value <= bound]
+        if unsure:
+            value += f"; {ours} was never there on {', '.join(unsure)}"
+        if found.missing:
+            yield Goal(text, UNKNOWN, f"so far {value}")
+        else:
+            median_at_best = found.median.value <= bound and not unsure
+            yield Goal(text, MET if median_at_best else MISSED, value)
+
+
+def _over_tasks(
+    text: str,
+    tasks: Sequence[str],
+    measure: Callable[[str], float | None],
+    good: Callable[[str, float], bool],
+    spec: str = ".2f",
+) -> Goal:
+    """A goal that every task has to meet."""
+    measured = {task: value for task in tasks if (value := measure(task)) is not None}
+    if not measured:
+        return Goal(text, UNKNOWN, "no run")
+    bad = {task: value for task, value in measured.items() if not good(task, value)}
+    shown = bad or measured
+    words = ", ".join(f"{task} {value:{spec}}" for task, value in shown.items())
+    if bad:
+        return Goal(text, MISSED, words)
+    if len(measured) < len(tasks):
+        return Goal(text, UNKNOWN, f"so far met on {len(measured)} of {len(tasks)} tasks: {words}")
+    return Goal(text, MET, words)
+
+
+def _long_horizon(results: Results, ours: str, person: str) -> Iterator[Goal]:
+    long = {task.label for task in results.suite.tasks if task.long_horizon}
+    tasks = [task for task in results.tasks(person) if task in long]
+    if not tasks:
+        return
+    yield _over_tasks(
+        f"success at the end of long-horizon tasks at least {LONG_HORIZON_SUCCESS:g}",
+        tasks,
+        lambda task: _mean(results.values(task, ours, person, "final_success")),
+        lambda _, value: value >= LONG_HORIZON_SUCCESS,
+        ".3f",
+    )
+
+
+def _steady(results: Results, ours: str, person: str) -> Goal:
+    return _over_tasks(
+        f"no seed's mean of three evaluations falls by more than {GREATEST_FALL:g} from its best",
+        results.tasks(person),
+        lambda task: max(results.values(task, ours, person, "fall"), default=None),
+        lambda _, value: value <= GREATEST_FALL + 1e-9,
+    )
+
+
+def _ends_high(results: Results, ours: str, person: str) -> Goal:
+    ceilings = {task.label: task.ceiling for task in results.suite.tasks}
+    return _over_tasks(
+        f"no task ends below {END_OF_CEILING:g} of the expert's ceiling",
+        results.tasks(person),
+        lambda task: _mean(results.values(task, ours, person, "final_success")),
+        lambda task, value: value >= END_OF_CEILING * ceilings[task],
+    )
+
+
+def _disturbed(results: Results, ours: str, person: str) -> Goal:
+    rival = results.suite.reference.get("imitation", "")
+    text = (
+        f"disturbances: where {rival or 'imitation'} loses {NOTABLE_DROP:g} or more, {ours} loses "
+        f"at most {SHARE_OF_DROP:g} of that"
+    )
+    words, bad, pending = [], False, False
+    for task in results.tasks(person):
+        for kind in disturbances.kinds(results):
+            theirs = disturbances.loss(results, task, rival, person, kind)
+            mine = disturbances.loss(results, task, ours, person, kind)
+            if theirs is None or theirs.mean_drop < NOTABLE_DROP:
+                continue
+            if mine is None:
+                pending = True
+                continue
+            share = disturbances.relative_drop(mine, theirs)
+            bad |= share.value > SHARE_OF_DROP
+            words.append(f"{task}/{kind} {share.format()} of {theirs.mean_drop:.2f}")
+    unmeasured = [
+        task
+        for task in results.tasks(person)
+        if not results.values(task, rival, person, "disturbed")
+        or not results.values(task, ours, person, "disturbed")
+    ]
+    if unmeasured:
+        pending = True
+        words.append(f"{len(unmeasured)} tasks are not measured")
+    value = ", ".join(words) or f"{rival} loses less everywhere"
+    return Goal(text, MISSED if bad else UNKNOWN if pending else MET, value)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None
