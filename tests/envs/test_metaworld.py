@@ -216,6 +216,15 @@ def test_privileged_is_a_copy(env: MetaworldEnv) -> None:
     np.testing.assert_array_equal(known.hand, before)
 
 
+@pytest.mark.parametrize("task", ["door-close-v3", "door-open-v3"])
+def test_asking_the_expert_changes_nothing(task: str) -> None:
+    env = build(task)
+    scene = env.reset(seed=0)[0]["environment_state"]
+    first, again = env.privileged(), env.privileged()
+    np.testing.assert_array_equal(first.expert_action, again.expert_action)
+    np.testing.assert_allclose(again.object, scene[:3], atol=1e-6)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_an_action_that_is_not_finite_is_refused(env: MetaworldEnv, bad: float) -> None:
     env.reset(seed=0)

@@ -239,7 +239,8 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
 
     def privileged(self) -> Privileged:
         """The truth about the current state, with the scripted expert's action."""
-        action = np.asarray(self._expert.get_action(self._observed), np.float32)
+        # A copy: the experts of the two door tasks write into what they are shown.
+        action = np.asarray(self._expert.get_action(self._observed.copy()), np.float32)
         if self._discrete:
             action[GRIPPER] = 1.0 if action[GRIPPER] > 0 else -1.0
         observed = self._observed
