@@ -33,8 +33,9 @@ _GRASP = 0.07  # metres between the object and a hand about to take it
 _MOVED = 0.03  # metres from its place, from which an object is said to be on its way
 _MARGIN = 0.02  # metres to the edge of the hand's box: where a hand still gets around an object
 _UNFINISHED = 0.10  # metres to the goal that are left: the nearest success is counted at 0.08
-_BRUSH = 0.002  # metres that fingers may dent an object deeper than they do, on its way out
-# Metres to all sides that nothing is in: a hand goes on moving for a decision, with what it hits.
+_BRUSH = 0.002  # metres that a hand may dent an object deeper than it does already
+# Metres to all sides that nothing is in: a hand goes on moving for a decision, and would throw what
+# is loose.
 _ROOM = np.array([(0.0, 0, 0), (0.01, 0, 0), (-0.01, 0, 0), (0, 0.01, 0), (0, -0.01, 0)])
 _ON_THE_WAY = (0.2, 0.4, 0.6, 0.8)
 _DRAWS = 64
@@ -190,12 +191,15 @@ class Disturber:
     def _free(self, shift: np.ndarray) -> bool:
         """Whether the object can be moved there without going through the robot or a thing.
 
-        On the way fingers may still brush it; where it stops, nothing touches it.
+        On the way the hand may brush it. Where it stops, what is loose has room; a fixture may
+        still be in touch with the hand that it was in touch with.
         """
-        if any(self._contact(shift + room) < math.inf for room in _ROOM):
-            return False
         deepest = min(self._nearest_contact(self._raw.data), 0.0) - _BRUSH
-        return all(self._contact(shift * share) > deepest for share in _ON_THE_WAY)
+        if self._fixture:
+            return all(self._contact(shift * share) > deepest for share in (1.0, *_ON_THE_WAY))
+        return all(self._contact(shift + room) == math.inf for room in _ROOM) and all(
+            self._contact(shift * share) > deepest for share in _ON_THE_WAY
+        )
 
     def _contact(self, shift: np.ndarray) -> float:
         """How near (negative: how deep) the object, moved, is to what it touches; else infinity."""
