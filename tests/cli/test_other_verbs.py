@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from silri.data.dataset import read_dataset
+from silri.envs.gym import GymEnv
 from tests.cli.conftest import POINT
+from tests.fakes.gym_point import IDENTIFIER
 from tests.fakes.runs import summary
 
 
@@ -120,6 +122,92 @@ def test_eval_says_what_is_wrong(run, silri, prepare, arguments, code, message):
         prepare()
     assert silri("eval", *arguments) == code
     assert message in silri.err
+
+
+@pytest.mark.parametrize("arguments", [[], ["--disturbance"]])
+def test_eval_needs_a_run(silri, arguments):
+    assert silri("eval", *arguments) == 2
+    assert "RUN is missing" in silri.err
+
+
+def test_eval_of_several_runs(run, silri):
+    shutil.copytree(run, "second", symlinks=True)
+    assert silri("eval", run, "second", "--episodes", 2, "--json") == 0
+    reports = [json.loads(line) for line in silri.out.splitlines()]
+    assert [report.pop("run") for report in reports] == ["run", "second"]
+    assert reports[0] == reports[1]
+    assert Path("second/evaluation_mean.json").exists()
+    assert not Path("run/disturbance.json").exists()
+
+
+# -- eval --disturbance ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def kicked(monkeypatch):
+    """Gymnasium's environments offer two kinds: one happens in every episode, one never does."""
+
+    def disturb(self, kind, rng):
+        assert self._active
+        assert 0.0 <= rng.random() < 1.0
+        return kind == "kick"
+
+    monkeypatch.setattr(GymEnv, "disturbances", ("kick", "never"), raising=False)
+    monkeypatch.setattr(GymEnv, "disturb", disturb, raising=False)
+
+
+@pytest.mark.usefixtures("kicked")
+def test_disturbances_are_written_for_other_programs(run, silri):
+    assert silri("eval", run, "--episodes", 4, "--json") == 0
+    calm = json.loads(silri.out)
+    before = (run / "evaluation_mean.json").read_bytes()
+    assert silri("eval", run, "--disturbance", "--episodes", 4, "--json") == 0
+    printed = json.loads(silri.out)
+    report = json.loads((run / "disturbance.json").read_text())
+    assert {key: printed[key] for key in report} == report
+    assert {key: printed[key] for key in set(printed) - set(report)} == {
+        "run": "run",
+        "agent": "bc",
+        "env": IDENTIFIER,
+    }
+    assert set(report) == {"episodes", "action", "rows"}
+    assert (report["episodes"], report["action"]) == (4, "mean")
+    assert list(report["rows"]) == ["none", "kick", "never"]
+    for kind, row in report["rows"].items():
+        for key in ("success_rate", "successes", "episodes", "ci_low", "ci_high"):
+            assert row[key] == calm[key]  # a kick that does nothing
+        assert row["occurred"] == (4 if kind == "kick" else 0)
+        among = row["success_rate"] if kind == "kick" else None
+        assert row["success_rate_occurred"] == among
+    assert (run / "evaluation_mean.json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("kicked")
+def test_disturbances_in_a_table_of_all_runs(run, silri):
+    shutil.copytree(run, "second", symlinks=True)
+    assert silri("eval", run, "second", "--disturbance", "--episodes", 3, "--sampled") == 0
+    title, header, *rows = silri.out.splitlines()
+    assert title == f"{IDENTIFIER}, sampled action, 3 episodes per row"
+    assert header.split() == ["bc", "(run)", "bc", "(second)"]
+    assert [row.split("  ")[0] for row in rows] == [
+        "Original",
+        "Disturbance: kick",
+        "Disturbance: never",
+    ]
+    assert rows[2].count("none disturbed") == 2
+    assert "disturbed" not in rows[0] + rows[1]
+    report = json.loads(Path("second/disturbance_sampled.json").read_text())
+    assert report["action"] == "sampled"
+    rate = f"{report['rows']['kick']['success_rate']:.2f} ["
+    assert rows[1].count(rate) == 2
+    assert not Path("second/disturbance.json").exists()
+
+
+def test_an_environment_without_disturbances_is_refused_before_anything_runs(run, silri):
+    assert silri("eval", run, "--disturbance") == 2
+    assert "offers no disturbances" in silri.err
+    assert silri.out == ""
+    assert not Path("run/disturbance.json").exists()
 
 
 # -- plot ------------------------------------------------------------------------------------------
