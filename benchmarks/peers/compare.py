@@ -13,7 +13,9 @@ docs/peers.md.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--iterations", type=int, default=1_000, help="parity")
     parser.add_argument("--threads", type=int, default=0, help="time: 0 measures 1 and 2")
-    parser.add_argument("--rounds", type=int, default=20, help="time")
+    parser.add_argument("--rounds", type=int, default=40, help="time")
     parser.add_argument("--device", default="cpu", help="time: cpu or cuda, of both")
     parser.add_argument("--task", default="drawer-open", help="learn: of metaworld")
     parser.add_argument("--reset-range", type=float, default=0.03, help="learn: metres")
@@ -75,24 +77,27 @@ def _time(chosen: argparse.Namespace) -> None:
             arguments += ["--rounds", str(chosen.rounds), "--device", chosen.device]
             pinned(threads, arguments)
         return
-    result = seconds(python, chosen.threads, chosen.rounds, 5, chosen.device)
+    result = seconds(python, chosen.threads, chosen.rounds, chosen.device)
     print(json.dumps({k: v for k, v in result.items() if k != "rounds_ms"}, indent=1))
     save(chosen.out / f"time_{chosen.device}_{chosen.threads}.json", result)
 
 
 def _learn(chosen: argparse.Namespace) -> None:
+    # One thread for either learner: they work at the same time.
+    os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     from task import Plan, run
 
     python = python_of(chosen.peer_venv)
     for seed in chosen.seeds:
         for driver in chosen.drivers:
             name = f"learn_{chosen.task}_{driver.replace(' ', '-')}_s{seed}.json"
-            if (chosen.out / name).exists():
+            path = chosen.out / name
+            if path.exists() and json.loads(path.read_text())["complete"]:
                 continue
             plan = Plan(
                 chosen.task, chosen.reset_range, chosen.steps, seed, driver, tuple(chosen.extras)
             )
-            save(chosen.out / name, run(plan, python))
+            run(plan, python, functools.partial(save, path))
 
 
 def _report(chosen: argparse.Namespace) -> None:

@@ -19,6 +19,8 @@ from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.core.transition import Batch, fake_batch
 
 VECTOR = EnvSpec("benchmark", {"state": ArraySpec((39,))}, ActionSpec(4, (3,)), 100)
+PER_ROUND = 2  # iterations: few, so that some rounds are not interrupted by other programs
+WARM_UP = 3  # rounds
 # Wide enough for neither side's way of bounding the deviation to be felt.
 UNBOUNDED = (1e-12, 1e8)
 
@@ -75,8 +77,8 @@ def _difference(iteration: int, ours: Silri, theirs: LeRobot, probe: Batch) -> d
     return row
 
 
-def seconds(python: Path, threads: int, rounds: int, per_round: int, device: str) -> dict[str, Any]:
-    """Seconds of an iteration, every candidate in every round: best, median and all of them."""
+def seconds(python: Path, threads: int, rounds: int, device: str) -> dict[str, Any]:
+    """Wall and processor time of an iteration; every candidate in every round, in random order."""
     batch = fake_batch(VECTOR, (EQUAL.utd, EQUAL.batch_size))
     peers = {
         name: LeRobot(python, VECTOR, None, 0, setting)
@@ -89,47 +91,59 @@ def seconds(python: Path, threads: int, rounds: int, per_round: int, device: str
             ),
         }.items()
     }
-    ours = {"silri": Silri(VECTOR, None, 0, Setting())}
-    ours["silri as it is"] = Silri(VECTOR, None, 0, Setting(equal=False))
+    ours = {
+        "silri": Silri(VECTOR, None, 0, Setting()),
+        "silri as it is": Silri(VECTOR, None, 0, Setting(equal=False)),
+    }
     on_device = jax.device_put(batch)  # LeRobot's is a tensor on its device, too
-    taken: dict[str, list[float]] = {name: [] for name in (*ours, *peers)}
-    for number in range(-2, rounds):  # two to warm up and compile
-        for name in rng(0, Stream.UPDATE, number + 2).permutation(list(taken)):
+    wall: dict[str, list[float]] = {name: [] for name in (*ours, *peers)}
+    processor: dict[str, list[float]] = {name: [] for name in wall}
+    for number in range(-WARM_UP, rounds):
+        for name in rng(0, Stream.UPDATE, number + WARM_UP).permutation(list(wall)):
             if name in peers:
-                peers[name].start(batch, repeat=per_round)
-                value = peers[name].finish()["seconds"]
+                peers[name].start(batch, repeat=PER_ROUND)
+                info = peers[name].finish()
+                taken = info["seconds"], info["cpu_seconds"]
             else:
-                value = _ours(ours[name], on_device, per_round)
+                taken = _ours(ours[name], on_device)
             if number >= 0:
-                taken[name].append(value)
+                wall[name].append(taken[0])
+                processor[name].append(taken[1])
     versions = {**peers["lerobot"].peer.versions, "jax": jax.__version__}
     for peer in peers.values():
         peer.peer.close()
-    best = {name: min(values) for name, values in taken.items()}
-    paired = {
-        name: statistics.median(a / b for a, b in zip(taken["silri"], taken[name], strict=True))
-        for name in peers
-    }
     return {
         "threads": threads,
         "device": device,
         "backend": jax.default_backend(),
         "versions": versions,
-        "best_ms": {name: 1e3 * value for name, value in best.items()},
-        "median_ms": {name: 1e3 * statistics.median(v) for name, v in taken.items()},
-        "silri_over_best": {name: best["silri"] / best[name] for name in peers},
-        "silri_over_median_of_rounds": paired,
-        "rounds_ms": {name: [round(1e3 * v, 3) for v in values] for name, values in taken.items()},
+        "best_ms": {name: 1e3 * min(values) for name, values in wall.items()},
+        "median_ms": {name: 1e3 * statistics.median(v) for name, v in wall.items()},
+        "median_cpu_ms": {name: 1e3 * statistics.median(v) for name, v in processor.items()},
+        "silri_over": {
+            name: {
+                "best": min(wall["silri"]) / min(wall[name]),
+                "median_of_rounds": _median_ratio(wall["silri"], wall[name]),
+                "median_of_rounds_cpu": _median_ratio(processor["silri"], processor[name]),
+            }
+            for name in peers
+        },
+        "rounds_ms": {name: [round(1e3 * v, 3) for v in values] for name, values in wall.items()},
     }
 
 
-def _ours(learner: Silri, batch: Batch, count: int) -> float:
-    started = time.perf_counter()
-    for _ in range(count):
+def _median_ratio(ours: list[float], theirs: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
+
+
+def _ours(learner: Silri, batch: Batch) -> tuple[float, float]:
+    started = time.perf_counter(), time.process_time()
+    for _ in range(PER_ROUND):
         learner.start(batch)
         learner.finish()  # LeRobot's loop reads its losses in every iteration, too
     jax.block_until_ready(learner.agent)
-    return (time.perf_counter() - started) / count
+    wall, cpu = time.perf_counter() - started[0], time.process_time() - started[1]
+    return wall / PER_ROUND, cpu / PER_ROUND
 
 
 def pinned(threads: int, arguments: list[str]) -> None:

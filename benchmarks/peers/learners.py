@@ -188,6 +188,7 @@ class LeRobot:
             "actor_loss": info["loss_actor"],
             "temperature": info["temperature"],
             "seconds": info["seconds"],
+            "cpu_seconds": info["cpu_seconds"],
         }
 
     def arrays(self, batch: Batch) -> dict[str, np.ndarray]:

@@ -14,9 +14,9 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import IO, Any
 from unittest import mock
 
 import lerobot
@@ -47,11 +47,11 @@ class Closed(Exception):
 class Feed:
     """In place of LeRobot's ``ReplayBuffer``: the batches come from silri's process."""
 
-    def __init__(self, source: BinaryIO, sink: BinaryIO) -> None:
+    def __init__(self, source: IO[bytes], sink: IO[bytes]) -> None:
         self._source, self._sink = source, sink
         self._pending: list[dict[str, Any]] = []
         self._noise: list[np.ndarray] = []
-        self._started: float | None = None  # of the update that silri waits for
+        self._started: tuple[float, float] | None = None  # of the update that silri waits for
         self._repeat = 1
         self._info: dict[str, float] = {}
         header, arrays = receive(source)
@@ -99,18 +99,23 @@ class Feed:
             self._noise = list(arrays.pop("noise", []))
             self._repeat = header["repeat"]
             self._pending = self._batches(arrays) * self._repeat
-            self._started = time.perf_counter()
+            self._started = (time.perf_counter(), time.process_time())
         else:
             with torch.no_grad():
-                answers = {"act": self._act, "mean": self._mean, "q": self._q}
+                answers: dict[str, Callable[..., Arrays]] = {
+                    "act": self._act,
+                    "mean": self._mean,
+                    "q": self._q,
+                }
                 send(self._sink, {}, answers[header["op"]](**self._tensors(arrays)))
 
     def _answer_update(self) -> None:
         if self._started is not None:
             if self.device.type == "cuda":
                 torch.cuda.synchronize()
-            seconds = (time.perf_counter() - self._started) / self._repeat
-            send(self._sink, {"seconds": seconds, **self._info})
+            ended = (time.perf_counter(), time.process_time())
+            wall, cpu = ((b - a) / self._repeat for a, b in zip(self._started, ended, strict=True))
+            send(self._sink, {"seconds": wall, "cpu_seconds": cpu, **self._info})
             self._started = None
 
     def _tensors(self, arrays: Arrays) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ sampling. Nothing but the learner that acts differs between two runs of one seed
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,8 +125,8 @@ class Comparison:
         return point
 
 
-def run(plan: Plan, python: Path) -> dict[str, Any]:
-    """Train to the budget; what is measured on the way, as JSON."""
+def run(plan: Plan, python: Path, save: Callable[[dict[str, Any]], None]) -> None:
+    """Train to the budget; ``save`` what is measured after every evaluation and at the end."""
     started = time.perf_counter()
     config = RunConfig.from_preset(
         "hil_serl",
@@ -144,26 +144,33 @@ def run(plan: Plan, python: Path) -> dict[str, Any]:
     )
     learners = _create(plan, config, env, mixer, python)
     comparison = Comparison(plan, learners, mixer)
+    peer = learners["lerobot"]
+    assert isinstance(peer, LeRobot)
+
+    def record(evaluations: list[dict[str, Any]], *, complete: bool) -> None:
+        save(
+            {
+                "plan": asdict(plan),
+                "versions": {**peer.peer.versions, "jax": jax.__version__},
+                "complete": complete,
+                "env_steps": comparison.steps,
+                "iterations": comparison.version,
+                "intervention_rate": comparison.human_steps / comparison.steps,
+                "wall_s": round(time.perf_counter() - started, 1),
+                "evaluations": evaluations,
+                "curves": comparison.curves,
+            }
+        )
+
     try:
-        evaluations = _train(comparison, config, env, evaluation_env)
+        evaluations = _train(comparison, config, env, evaluation_env, record)
+        record(evaluations, complete=True)
     finally:
         for learner in learners.values():
             if isinstance(learner, LeRobot):
                 learner.peer.close()
         env.close()
         evaluation_env.close()
-    peer = learners["lerobot"]
-    assert isinstance(peer, LeRobot)
-    return {
-        "plan": asdict(plan),
-        "versions": {**peer.peer.versions, "jax": jax.__version__},
-        "env_steps": comparison.steps,
-        "iterations": comparison.version,
-        "intervention_rate": comparison.human_steps / comparison.steps,
-        "wall_s": round(time.perf_counter() - started, 1),
-        "evaluations": evaluations,
-        "curves": comparison.curves,
-    }
 
 
 def _create(
@@ -197,7 +204,11 @@ def _learner(name: str, spec: EnvSpec, statistics: Any, seed: int, python: Path)
 
 
 def _train(
-    comparison: Comparison, config: RunConfig, env: Env, evaluation_env: Env
+    comparison: Comparison,
+    config: RunConfig,
+    env: Env,
+    evaluation_env: Env,
+    record: Callable[..., None],
 ) -> list[dict[str, Any]]:
     """Episodes until the budget is reached, and evaluations of every learner."""
     plan, spec = comparison.plan, env.env_spec
@@ -213,6 +224,7 @@ def _train(
             row = {"step": comparison.steps, **_evaluate(comparison, evaluation_env)}
             print(plan.driver, plan.seed, row, flush=True)
             evaluations.append(row)
+            record(evaluations, complete=False)
 
     number = config.data.demos
     while comparison.steps < plan.steps:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -18,7 +18,7 @@ _SIZES = struct.Struct("<II")  # bytes of the header, bytes of the arrays
 
 
 def send(
-    stream: BinaryIO, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
+    stream: IO[bytes], header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
 ) -> None:
     """Write one message."""
     head = json.dumps(header).encode()
@@ -27,7 +27,7 @@ def send(
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
+def receive(stream: IO[bytes]) -> tuple[dict[str, Any], Arrays]:
     """Read one message.
 
     Raises:
@@ -38,7 +38,7 @@ def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
     return header, load(_exactly(stream, body)) if body else {}
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
+def _exactly(stream: IO[bytes], count: int) -> bytes:
     data = stream.read(count)
     if len(data) < count:
         raise EOFError("the other process has ended")
