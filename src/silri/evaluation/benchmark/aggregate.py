@@ -100,16 +100,16 @@ def mean_of(values: Sequence[float]) -> Estimate:
 
 
 def import_rliable() -> Any:
-    """``rliable.library`` and ``rliable.metrics``.
+    """The module ``rliable.library``.
 
     Raises:
         MissingExtraError: they are not installed.
     """
     try:
-        from rliable import library, metrics
+        from rliable import library
     except ImportError as error:
         raise MissingExtraError("report", "a benchmark's report (rliable)") from error
-    return library, metrics
+    return library
 
 
 def aggregate_iqm(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -121,11 +121,12 @@ def aggregate_iqm(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     Returns:
         value, low, high: () or (T,); low and high are NaN for a single seed.
     """
-    library, metrics = import_rliable()
+    library = import_rliable()
     curves = scores[..., None] if scores.ndim == 2 else scores
 
     def points(values: np.ndarray) -> np.ndarray:
-        return np.asarray([metrics.aggregate_iqm(values[..., t]) for t in range(values.shape[-1])])
+        # rliable.metrics.aggregate_iqm for all points at once: a curve has many.
+        return iqm(values.reshape(-1, values.shape[-1]))
 
     if len(scores) < 2:
         value, low, high = points(curves), *np.full((2, curves.shape[-1]), np.nan)

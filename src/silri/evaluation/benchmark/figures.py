@@ -103,7 +103,9 @@ def draw_curves(results: Results, person: str, path: Path, *, effort: bool) -> D
                     curve = overall_curve(results, label, person, shared, effort=effort)
                 else:
                     curve = task_curve(results.of(name, label, person), effort=effort)
-                if curve is not None:
+                if curve is not None and curve.x[-1] == 0:
+                    _draw_level(panel, curve, look, label)
+                elif curve is not None:
                     _draw_curve(panel, curve, look, label)
             panel.set_title(name if name != "all tasks" else f"all {len(shared)} tasks")
             _dress_curves(panel)
@@ -302,6 +304,24 @@ def _draw_curve(panel: Axes, curve: Curve, look: Look, label: str) -> None:
     if len(curve.x) == 1:
         panel.vlines(curve.x, curve.low, curve.high, color=look.colour, alpha=0.4, linewidth=2)
     panel.fill_between(curve.x, curve.low, curve.high, color=look.colour, alpha=0.15, linewidth=0)
+
+
+def _draw_level(panel: Axes, curve: Curve, look: Look, label: str) -> None:
+    """An agent that takes no environment steps: the level that it has from the start."""
+    panel.axhline(
+        curve.value[-1],
+        color=look.colour,
+        marker=look.marker,
+        markersize=4.5,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        linewidth=1.3,
+        linestyle=(0, (5, 2)),
+        label=label,
+        zorder=2,
+    )
+    if not np.isnan(curve.low).all():
+        panel.axhspan(curve.low[-1], curve.high[-1], color=look.colour, alpha=0.08, linewidth=0)
 
 
 def _dress_curves(panel: Axes) -> None:

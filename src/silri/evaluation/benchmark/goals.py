@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from silri.evaluation.benchmark import disturbances
-from silri.evaluation.benchmark.aggregate import ratios
+from silri.evaluation.benchmark.aggregate import Estimate, ratios
 from silri.evaluation.benchmark.results import Results
 
 STEPS_OF_RIVAL, STEPS_OF_PUBLISHED, INTERVENTIONS_OF_RIVAL = 0.33, 0.8, 0.25
@@ -143,30 +143,27 @@ def _disturbed(results: Results, ours: str, person: str) -> Goal:
         f"disturbances: where {rival or 'imitation'} loses {NOTABLE_DROP:g} or more, {ours} loses "
         f"at most {SHARE_OF_DROP:g} of that"
     )
-    words, bad, pending = [], False, False
+    shares: dict[str, Estimate] = {}
+    pending = False
     for task in results.tasks(person):
+        sides = [results.values(task, label, person, "disturbed") for label in (rival, ours)]
+        pending |= not all(sides)
         for kind in disturbances.kinds(results):
             theirs = disturbances.loss(results, task, rival, person, kind)
             mine = disturbances.loss(results, task, ours, person, kind)
-            if theirs is None or theirs.mean_drop < NOTABLE_DROP:
-                continue
-            if mine is None:
-                pending = True
-                continue
-            share = disturbances.relative_drop(mine, theirs)
-            bad |= share.value > SHARE_OF_DROP
-            words.append(f"{task}/{kind} {share.format()} of {theirs.mean_drop:.2f}")
-    unmeasured = [
-        task
-        for task in results.tasks(person)
-        if not results.values(task, rival, person, "disturbed")
-        or not results.values(task, ours, person, "disturbed")
-    ]
-    if unmeasured:
-        pending = True
-        words.append(f"{len(unmeasured)} tasks are not measured")
-    value = ", ".join(words) or f"{rival} loses less everywhere"
-    return Goal(text, MISSED if bad else UNKNOWN if pending else MET, value)
+            if theirs is not None and theirs.mean_drop >= NOTABLE_DROP and mine is not None:
+                share = disturbances.relative_drop(mine, theirs)
+                shares[f"{task}/{kind} {share.format()} of {theirs.mean_drop:.2f}"] = share
+    bad = [words for words, share in shares.items() if share.value > SHARE_OF_DROP]
+    if bad:
+        return Goal(text, MISSED, f"{len(bad)} of {len(shares)} cases: {', '.join(bad)}")
+    value = f"{rival} loses less everywhere"
+    if shares:
+        largest = max(shares, key=lambda words: shares[words].value)
+        value = f"largest of {len(shares)} cases: {largest}"
+    if pending:
+        return Goal(text, UNKNOWN, f"not on every task yet; {value}" if shares else "no data")
+    return Goal(text, MET, value)
 
 
 def _mean(values: Sequence[float]) -> float | None:

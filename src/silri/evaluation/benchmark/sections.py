@@ -146,8 +146,8 @@ def ratio_section(results: Results, person: str) -> str:
     table = markdown_table(["task", *(words for words, _ in columns)], [*rows, medians])
     note = (
         "*Ratios of medians over seeds; below 1 is better. A run that never got there counts at "
-        "its budget (interventions: at all that it had): `<` the other never got there, so the ratio "
-        "is at most this; `>` ours never did, so it is at least this; `neither` counts as 1, for "
+        "its budget (interventions: at all that it had): `<` the other never got there, so the "
+        "ratio is at most this; `>` ours never did, so it is at least this; `neither` counts as 1: "
         "no advantage was shown. Median over tasks; its interval is a bootstrap over seeds.*"
     )
     return f"{table}\n\n{note}"
@@ -254,14 +254,24 @@ def tasks_section(results: Results) -> str:
 def missing_section(results: Results) -> str:
     """What has fewer seeds than the suite asks for; empty if nothing has."""
     wanted = len(results.suite.seeds)
-    short = [
-        f"{task} {variant.label} {person.label} ({len(runs)} of {wanted})"
-        for person in results.suite.people
-        for task in results.tasks(person.label)
-        for variant in results.suite.variants
-        if len(runs := results.of(task, variant.label, person.label)) < wanted
+    short: dict[tuple[str, int], list[str]] = {}
+    for person in results.suite.people:
+        for task in results.tasks(person.label):
+            for variant in results.suite.variants:
+                count = len(results.of(task, variant.label, person.label))
+                if count < wanted:
+                    key = (f"{task} with {person.label}", count)
+                    short.setdefault(key, []).append(variant.label)
+    if not short:
+        return ""
+    rows = [
+        (task, "all" if len(names) == len(results.suite.variants) else ", ".join(names), str(count))
+        for (task, count), names in short.items()
     ]
-    return f"Cells with fewer seeds than planned: {'; '.join(short)}." if short else ""
+    return (
+        f"Cells with fewer than {wanted} seeds, which count with those they have:\n\n"
+        + markdown_table(("task", "variants", "seeds done"), rows)
+    )
 
 
 def _reached(values: Sequence[Reached | None]) -> str:
