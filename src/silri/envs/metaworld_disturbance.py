@@ -34,8 +34,7 @@ _MOVED = 0.03  # metres from its place, from which an object is said to be on it
 _MARGIN = 0.02  # metres to the edge of the hand's box: where a hand still gets around an object
 _UNFINISHED = 0.10  # metres to the goal that are left: the nearest success is counted at 0.08
 _BRUSH = 0.002  # metres that a hand may dent an object deeper than it does already
-# Metres to all sides that nothing is in: a hand goes on moving for a decision, and would throw what
-# is loose.
+# Metres to all sides that nothing is in: a hand goes on moving for a decision, with what it hits.
 _ROOM = np.array([(0.0, 0, 0), (0.01, 0, 0), (-0.01, 0, 0), (0, 0.01, 0), (0, -0.01, 0)])
 _ON_THE_WAY = (0.2, 0.4, 0.6, 0.8)
 _DRAWS = 64
@@ -80,15 +79,15 @@ class Target:
     drift: float = 0.01
 
 
-# What lies across the fingers for more than a displacement is not to be had without going through
-# one of them.
+# What lies across the fingers, or has the hand in its handle, cannot be moved by a displacement
+# without going through them.
 _NOT_HELD = ("approach", "grasp")
 TARGETS = {
     "assembly-v3": Target("RoundNut", _NOT_HELD),
     "box-close-v3": Target("boxbodytop", _NOT_HELD, grip=0.05),
     # Its handle is behind what the hand pushes, and it swings a little when it is let go.
     "door-close-v3": Target("door", ("approach", "push"), reach=0.20, drift=0.13),
-    "drawer-open-v3": Target("drawer", reach=0.10),
+    "drawer-open-v3": Target("drawer", _NOT_HELD),
     "peg-insert-side-v3": Target("peg", _NOT_HELD),
     "pick-place-v3": Target("obj"),
     "push-v3": Target("obj"),
@@ -191,12 +190,9 @@ class Disturber:
     def _free(self, shift: np.ndarray) -> bool:
         """Whether the object can be moved there without going through the robot or a thing.
 
-        On the way the hand may brush it. Where it stops, what is loose has room; a fixture may
-        still be in touch with the hand that it was in touch with.
+        On the way the hand may brush it; where it stops, it has room.
         """
         deepest = min(self._nearest_contact(self._raw.data), 0.0) - _BRUSH
-        if self._fixture:
-            return all(self._contact(shift * share) > deepest for share in (1.0, *_ON_THE_WAY))
         return all(self._contact(shift + room) == math.inf for room in _ROOM) and all(
             self._contact(shift * share) > deepest for share in _ON_THE_WAY
         )
