@@ -95,6 +95,10 @@ def test_the_object_is_moved_and_nothing_else(task: str, kind: str) -> None:
     moved_goal = shift if task in FIXTURES else np.zeros(3)
     np.testing.assert_allclose(after.goal - before.goal, moved_goal, atol=1e-9)
     assert episode.contact == np.inf  # in nobody's way
+    if task in FIXTURES:  # all that the task remembers of its place
+        model, raw = env._raw.model, env._raw
+        np.testing.assert_allclose(raw.obj_init_pos, model.body(TARGETS[task].body).pos)
+        np.testing.assert_allclose(raw._target_pos, model.site("goal").pos)
     assert episode.success  # what the task asks for can still be done
     assert env.env_spec == spec
     # The next episode knows nothing of it.
@@ -170,6 +174,29 @@ def test_what_is_held_is_neither_approached_nor_about_to_be_grasped() -> None:
     assert env._disturber._nearest_contact(env._raw.data) < 0
     for kind in ("approach", "grasp"):
         assert not env.disturb(kind, generator())
+
+
+def test_nothing_is_taken_through_a_finger() -> None:
+    env = used("pick-place-v3")
+    env.reset(seed=SEED)
+    for _ in range(18):  # the puck is between the fingers, which close along y
+        env.step(np.clip(env.privileged().expert_action, -1, 1))
+    disturber = env._disturber
+    assert disturber is not None
+    assert disturber._nearest_contact(env._raw.data) < 0
+    free = {
+        (x, y): disturber._free(np.array([x, y, 0.0]))
+        for x, y in ((0.02, 0), (0.06, 0), (-0.06, 0), (0, 0.06), (0, -0.06), (0, 0.08))
+    }
+    assert free == {
+        (0.02, 0): False,  # not out of the hand yet
+        (0.06, 0): True,
+        (-0.06, 0): True,
+        (0, 0.06): False,
+        (0, -0.06): False,
+        (0, 0.08): False,  # there is room, but a finger is in between
+    }
+    assert disturber._contact(np.array([0, 0.08, 0.0])) == np.inf
 
 
 def places(env: MetaworldEnv, count: int) -> np.ndarray:
