@@ -6,6 +6,7 @@ import contextlib
 import io
 import shlex
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -116,13 +117,16 @@ def _run(chosen: Arguments, suite: Suite) -> int:
     )
     if not jobs:
         raise UsageError(f"no cell of {suite.name} is left with these filters")
-    starter: Starter = LocalStarter(chosen.jobs or len(cores()))
     if chosen.dry_run:
-        _print_plan(jobs, starter.slots)
+        _print_plan(jobs, chosen.jobs or len(cores()))
         return DONE
     refuse_others(jobs)
     disturbances = suite.disturbances and not chosen.skip_disturbance
-    with stop_on_signal() as stop, Display(suite.name, jobs, starter.slots) as display:
+    with (
+        stop_on_signal() as stop,
+        _starter(chosen) as starter,
+        Display(suite.name, jobs, starter.slots) as display,
+    ):
         outcomes = run_suite(jobs, starter, display, disturbances=disturbances, stop=stop)
         stopped = stop()
     failed = [outcome for outcome in outcomes if outcome.problem]
@@ -133,6 +137,21 @@ def _run(chosen: Arguments, suite: Suite) -> int:
         print(f"stopped; everything is saved. Go on with the same command: {suite.name}")
         return INTERRUPTED
     return FAILED if failed else DONE
+
+
+@contextlib.contextmanager
+def _starter(chosen: Arguments) -> Iterator[Starter]:
+    """Where the cells run."""
+    if chosen.ray is None:
+        yield LocalStarter(chosen.jobs or len(cores()))
+        return
+    from silri.evaluation.benchmark.on_ray import RayStarter
+
+    starter = RayStarter.connect(chosen.ray, chosen.jobs)
+    try:
+        yield starter
+    finally:
+        starter.close()
 
 
 def _print_plan(jobs: list[Job], slots: int) -> None:

@@ -212,13 +212,13 @@ def draw_skill(results: Results, path: Path) -> Drawn | None:
     places = {p.label: p.quality or 0.0 for p in on_axis}
     span = max(places.values()) - min(places.values()) or 1.0
     for number, person in enumerate(beside, 1):
-        places[person.label] = max(p.quality or 0.0 for p in on_axis) + 0.25 * span * number
+        places[person.label] = max(p.quality or 0.0 for p in on_axis) + 0.3 * span * number
     rows: tuple[tuple[str, str, Callable[[float], float]], ...] = (
         ("final_success", "success at the end", lambda value: value),
         ("human_seconds", "interventions, human seconds", lambda value: value),
     )
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(0.6 + 3.6 * len(tasks), 5.0), layout="constrained")
+        figure = Figure(figsize=(0.6 + 4.0 * len(tasks), 5.2), layout="constrained")
         grid = figure.subplots(2, len(tasks), sharex="col", sharey="row", squeeze=False)
         for column, task in enumerate(tasks):
             for row, (name, words, _) in enumerate(rows):
@@ -238,7 +238,7 @@ def draw_skill(results: Results, path: Path) -> Drawn | None:
             bottom.set_ylim(bottom=0)
             bottom.set_xticks(
                 [places[p.label] for p in here],
-                [p.label + (f"\n{p.quality:g}" if p.quality is not None else "") for p in here],
+                [p.label + (f" {p.quality:g}" if p.quality is not None else "") for p in here],
                 rotation=35,
                 ha="right",
                 rotation_mode="anchor",
@@ -311,10 +311,6 @@ def _draw_level(panel: Axes, curve: Curve, look: Look, label: str) -> None:
     panel.axhline(
         curve.value[-1],
         color=look.colour,
-        marker=look.marker,
-        markersize=4.5,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
         linewidth=1.3,
         linestyle=(0, (5, 2)),
         label=label,

@@ -11,6 +11,7 @@ from silri.core.errors import DataError, MissingExtraError
 
 _TYPES = {".svg": "image/svg+xml", ".png": "image/png"}
 _IMAGE = re.compile(r'<img src="([^"]+)"')
+_LONG = re.compile(r"<td>(?=[^<]{36})")  # a cell of words, which may be broken; numbers stay whole
 _VERDICTS = {"met": "good", "missed": "bad", "not measured": "open"}
 _STYLE = """
 :root { color-scheme: light; --ink:#22272e; --quiet:#5b6570; --line:#e3e6ea; --tint:#f6f8fa;
@@ -40,7 +41,7 @@ td { vertical-align:top; }
 tr:last-child td { border-bottom:0; }
 td:first-child, th:first-child { position:sticky; left:0; background:#fff; }
 th:first-child { background:var(--tint); }
-.wrap td { min-width:9rem; }
+td { white-space:nowrap; } td.long { white-space:normal; min-width:13rem; }
 .good, .bad, .open { display:inline-block; border-radius:99px; padding:.05rem .6rem;
   font-size:.8rem; font-weight:600; white-space:nowrap; }
 .good { background:#d8f3e6; color:#00603f; } .bad { background:#fde3d3; color:#9a3d00; }
@@ -75,6 +76,7 @@ def to_html(markdown: str, folder: Path) -> str:
     )
     for words, kind in _VERDICTS.items():
         body = body.replace(f"<td>{words}</td>", f'<td><span class="{kind}">{words}</span></td>')
+    body = _LONG.sub('<td class="long">', body)
     body = _IMAGE.sub(lambda match: f'<img src="{_inline(folder / match[1])}"', body)
     title = html.escape(markdown.partition("\n")[0].lstrip("# "))
     return (

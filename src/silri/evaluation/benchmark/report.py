@@ -33,12 +33,12 @@ def write_report(results: Results, folder: Path, command: str) -> Path:
     files.make_dir(folder)
     blocks = [
         *_head(results, command),
+        *_study(results, folder),
         *(
             block
             for person in results.suite.people
             for block in _person(results, person.label, folder)
         ),
-        *_study(results, folder),
         *_tail(results, command),
     ]
     markdown = "\n\n".join(block for block in blocks if block) + "\n"

@@ -255,7 +255,7 @@ class LocalStarter:
 
     def start(self, command: Sequence[str], job: Job, slot: int) -> Handle:
         """Start ``command`` on the core of this slot."""
-        with open_log(job, command) as log, _on_core(cores()[slot % len(cores())]):
+        with open_log(job, command) as log, on_core(cores()[slot % len(cores())]):
             return _Local(spawn(command, log, self.environment))
 
 
@@ -294,7 +294,7 @@ def open_log(job: Job, command: Sequence[str]) -> Iterator[TextIO]:
 
 
 @contextmanager
-def _on_core(core: int) -> Iterator[None]:
+def on_core(core: int) -> Iterator[None]:
     """Processes started inside inherit this core: XLA sizes its thread pool by what it may use."""
     if not hasattr(os, "sched_setaffinity"):
         yield

@@ -260,7 +260,8 @@ def missing_section(results: Results) -> str:
             for variant in results.suite.variants:
                 count = len(results.of(task, variant.label, person.label))
                 if count < wanted:
-                    key = (f"{task} with {person.label}", count)
+                    several = f" with {person.label}" if len(results.suite.people) > 1 else ""
+                    key = (task + several, count)
                     short.setdefault(key, []).append(variant.label)
     if not short:
         return ""
