@@ -30,10 +30,11 @@ def main() -> None:
     parser.add_argument("what", choices=("parity", "time", "learn", "report"))
     parser.add_argument("--peer-venv", type=Path, default=default_venv())
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the results")
-    parser.add_argument("--iterations", type=int, default=1_000, help="parity")
+    parser.add_argument("--iterations", type=int, default=200, help="parity")
     parser.add_argument("--threads", type=int, default=0, help="time: 0 measures 1 and 2")
     parser.add_argument("--rounds", type=int, default=40, help="time")
     parser.add_argument("--device", default="cpu", help="time: cpu or cuda, of both")
+    parser.add_argument("--compiled", action="store_true", help="time: torch.compile as well")
     parser.add_argument("--task", default="drawer-open", help="learn: of metaworld")
     parser.add_argument("--reset-range", type=float, default=0.03, help="learn: metres")
     parser.add_argument("--steps", type=int, default=5_000, help="learn: environment steps")
@@ -52,19 +53,17 @@ def _parity(chosen: argparse.Namespace) -> None:
     from iteration import parity
 
     python = python_of(chosen.peer_venv)
-    result = {
-        name: parity(python, chosen.iterations, same_noise=same, deviation=deviation)
-        for name, same, deviation in (
-            ("same noise, LeRobot's scale as a deviation", True, True),
-            ("same noise", True, False),
-            ("noise of their own", False, False),
-        )
-    }
-    for name, rows in result.items():
+    result = {}
+    for name, same, deviation in (
+        ("same noise, LeRobot's scale as a deviation", True, True),
+        ("same noise", True, False),
+        ("noise of their own", False, False),
+    ):
+        result[name] = parity(python, chosen.iterations, same_noise=same, deviation=deviation)
         print(name)
-        for row in rows:
+        for row in result[name]:
             print("  ", {key: float(f"{value:.3g}") for key, value in row.items()})
-    save(chosen.out / "parity.json", result)
+        save(chosen.out / "parity.json", result)
 
 
 def _time(chosen: argparse.Namespace) -> None:
@@ -75,9 +74,10 @@ def _time(chosen: argparse.Namespace) -> None:
         for threads in (1, 2):
             arguments = ["time", "--peer-venv", str(chosen.peer_venv), "--out", str(chosen.out)]
             arguments += ["--rounds", str(chosen.rounds), "--device", chosen.device]
+            arguments += ["--compiled"] * chosen.compiled
             pinned(threads, arguments)
         return
-    result = seconds(python, chosen.threads, chosen.rounds, chosen.device)
+    result = seconds(python, chosen.threads, chosen.rounds, chosen.device, compiled=chosen.compiled)
     print(json.dumps({k: v for k, v in result.items() if k != "rounds_ms"}, indent=1))
     save(chosen.out / f"time_{chosen.device}_{chosen.threads}.json", result)
 

@@ -77,19 +77,22 @@ def _difference(iteration: int, ours: Silri, theirs: LeRobot, probe: Batch) -> d
     return row
 
 
-def seconds(python: Path, threads: int, rounds: int, device: str) -> dict[str, Any]:
+def seconds(
+    python: Path, threads: int, rounds: int, device: str, *, compiled: bool
+) -> dict[str, Any]:
     """Wall and processor time of an iteration; every candidate in every round, in random order."""
     batch = fake_batch(VECTOR, (EQUAL.utd, EQUAL.batch_size))
+    settings = {"lerobot": True, "lerobot with its encoder": False}
     peers = {
-        name: LeRobot(python, VECTOR, None, 0, setting)
-        for name, setting in {
-            "lerobot": Setting(threads=threads, device=device),
-            "lerobot compiled": Setting(threads=threads, device=device, compiled=True),
-            "lerobot with its encoder": Setting(False, threads=threads, device=device),
-            "lerobot with its encoder, compiled": Setting(
-                False, threads=threads, device=device, compiled=True
-            ),
-        }.items()
+        f"{name}, compiled" if compile_ else name: LeRobot(
+            python,
+            VECTOR,
+            None,
+            0,
+            Setting(equal, compiled=compile_, device=device, threads=threads),
+        )
+        for compile_ in ((False, True) if compiled else (False,))
+        for name, equal in settings.items()
     }
     ours = {
         "silri": Silri(VECTOR, None, 0, Setting()),

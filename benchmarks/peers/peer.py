@@ -41,7 +41,7 @@ NEVER_S = 1e9  # seconds between two pushes of the weights to LeRobot's own acto
 
 
 class Closed(Exception):
-    """silri's process asked for the end, or is gone."""
+    """silri's process is gone."""
 
 
 class Feed:
@@ -92,8 +92,6 @@ class Feed:
             header, arrays = receive(self._source)
         except EOFError as error:
             raise Closed from error
-        if header["op"] == "close":
-            raise Closed
         if header["op"] == "update":
             # One for each random draw of a pass, in its order; see `same_noise`.
             self._noise = list(arrays.pop("noise", []))
