@@ -34,7 +34,7 @@ def _parity(folder: Path) -> str:
             f"| {name} | {row['iteration']:,} | {row['q_rms']:.1e} ({row['q_std']:.2f}) "
             f"| {row['action_rms']:.1e} ({row['action_std']:.2f}) | {row['gripper_agrees']:.0%} |"
             for row in rows
-            if row["iteration"] in (0, 1, 10, 50, 200)
+            if row["iteration"] in (0, 1, 10, 100, 200)
         ]
     return "\n".join(lines)
 
