@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from silri.evaluation.benchmark.suite import cells, load_suite
+from tests.cli.conftest import POINT, SMALL
+from tests.fakes.gym_point import IDENTIFIER
+from tests.fakes.suites import TOML, write_results, write_suite
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def flags(words, *, drop):
+    """Words of a command line as the lines of a suite's table of flags."""
+    table, name = {}, ""
+    for word in words:
+        if word.startswith("--"):
+            name = word[2:]
+            table[name] = []
+        else:
+            table[name].append(word if word in ("True", "False") else json.loads(word))
+    lines = []
+    for key, values in table.items():
+        if key not in drop:
+            value = values[0] if len(values) == 1 else values
+            value = {"True": True, "False": False}.get(value, value) if len(values) == 1 else value
+            lines.append(f'"{key}" = {json.dumps(value)}')
+    return "\n".join(lines)
+
+
+def tiny(folder, steps=30):
+    """A suite of two runs of seconds in the point mass."""
+    own = flags(POINT[2:4] + POINT[6:] + SMALL, drop={"steps"})
+    text = f"""
+name = "tiny"
+seeds = 1
+steps = {steps}
+[flags]
+{own}
+[reference]
+ours = "hg_dagger"
+[[tasks]]
+label = "point"
+env = "{IDENTIFIER}"
+[[variants]]
+label = "hg_dagger"
+agent = "hg_dagger"
+[[variants]]
+label = "bc"
+agent = "bc"
+[[people]]
+label = "steady"
+operator = "steady"
+"""
+    return write_suite(folder, text, "tiny")
+
+
+def test_a_dry_run_shows_every_cell_and_writes_nothing(silri, tmp_path):
+    path = write_suite(tmp_path)
+    assert silri("bench", path, "--out", tmp_path / "out", "--dry-run", "--seeds", "1") == 0
+    lines = silri.out.splitlines()
+    assert [line.split()[0] for line in lines[:2]] == [
+        "push_silri_steady_s1",
+        "box_silri_steady_s1",
+    ]
+    assert lines[0].split()[1:] == ["3,000", "steps", "missing"]
+    assert lines[-2].startswith("6 cells: 6 missing; about ")
+    assert "a guess" in lines[-1]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["papr"], "unknown suite 'papr'. Did you mean 'paper'?"),
+        (["paper", "--variants", "silry"], "unknown variant 'silry'. Did you mean 'silri'?"),
+        (["paper", "--seeds", "9"], "unknown seed '9'"),
+        (["paper", "--jobs", "0"], "--jobs takes 1 or more, got 0"),
+        (["paper", "--results", "x"], "--report"),
+        (["paper", "--report"], "there is no folder runs/bench/paper"),
+        (["operators", "--tasks", "pick-place", "--people", "skilled"], "no cell of operators"),
+    ],
+)
+def test_what_cannot_be_is_one_line(silri, arguments, words):
+    assert silri("bench", *arguments) == 2
+    assert words in silri.err
+    assert len(silri.err.splitlines()) == 1
+
+
+def test_a_flag_that_train_does_not_know_is_refused_before_anything_runs(silri, tmp_path):
+    path = write_suite(tmp_path, TOML.replace('"agent.batch-size"', '"agent.batch-sice"'))
+    assert silri("bench", path, "--out", tmp_path / "out") == 2
+    assert f"{path}: cell push_silri_steady_s0" in silri.err
+    assert "agent.batch-size" in silri.err  # the nearest that there is
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_of_collected_summaries(silri, tmp_path):
+    pytest.importorskip("rliable")
+    path = write_suite(tmp_path)
+    folder = write_results(load_suite(str(path)), tmp_path / "r")
+    assert silri("bench", path, "--report", "--results", folder) == 0, silri.err
+    assert "12 of 12 cells" in silri.out
+    markdown = (folder / "report" / "report.md").read_text()
+    assert f"silri bench {path} --report --results {folder}" in markdown
+    assert (folder / "report" / "report.html").is_file()
+
+
+@pytest.mark.slow
+def test_a_suite_from_nothing_to_its_report(silri, tmp_path, monkeypatch):
+    pytest.importorskip("rliable")
+    path, out = tiny(tmp_path), tmp_path / "out"
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))  # the fake environment is in the tests
+    assert silri("bench", path, "--out", out) == 0, silri.out
+    assert "2 of 2 cells are done" in silri.out
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+    assert silri("bench", path, "--out", out) == 0
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before  # nothing ran again
+    assert silri("bench", path, "--out", out, "--collect", tmp_path / "kept") == 0
+    names = {p.name for p in (tmp_path / "kept").iterdir()}
+    assert names == {f"{cell.name}.json" for cell in cells(load_suite(str(path)))}
+    assert silri("bench", path, "--report", "--out", out) == 0
+    assert (out / "tiny" / "report" / "report.html").is_file()
+
+    # Another budget is another run: refused with the field, before anything is run.
+    assert silri("bench", tiny(tmp_path, steps=40), "--out", out) == 2
+    assert "point_hg_dagger_steady_s0: steps: 30 -> 40" in silri.err
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
+    path, out = tiny(tmp_path, steps=600), tmp_path / "out"
+    command = [sys.executable, "-m", "silri.cli.main", "bench", str(path), "--out", str(out)]
+    command += ["--variants", "hg_dagger"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    run = out / "tiny" / "point_hg_dagger_steady_s0"
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 300
+    while not (run / "checkpoints" / "last").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "everything is saved" in said
+    assert (
+        not (run / "summary.json").exists()
+        or not json.loads((run / "summary.json").read_text())["completed"]
+    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "resumes: point_hg_dagger_steady_s0" in done.stdout
+    assert json.loads((run / "summary.json").read_text())["completed"] is True

@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from silri.cli.bench import run_config
+from silri.core.errors import ConfigError, DataError
+from silri.evaluation.benchmark import plan
+from silri.evaluation.benchmark.plan import State, make_plan, refuse_others, seconds_left
+from silri.evaluation.benchmark.suite import cells
+from tests.fakes.suites import TOML, make_run, small_suite
+
+
+@pytest.fixture
+def jobs(tmp_path):
+    return jobs_of(tmp_path)
+
+
+def jobs_of(tmp_path, text=TOML):
+    return make_plan(cells(small_suite(tmp_path, text), seeds=[0]), tmp_path / "out", run_config)
+
+
+def states(jobs):
+    return [job.look_again().state for job in jobs]
+
+
+def test_a_cell_is_a_folder_below_its_suite(jobs, tmp_path):
+    assert jobs[0].folder.path == tmp_path / "out" / "small" / "push_silri_steady_s0"
+    assert jobs[0].log.name == "push_silri_steady_s0.log"
+    assert states(jobs) == [State.MISSING] * 6
+
+
+def test_the_state_of_every_kind_of_folder(jobs):
+    make_run(jobs[0], completed=True, checkpoint=True)
+    make_run(jobs[1], completed=False, checkpoint=True)
+    make_run(jobs[2])  # killed before its first checkpoint
+    jobs[3].folder.path.mkdir(parents=True)
+    (jobs[4].folder.path).mkdir(parents=True)
+    (jobs[4].folder.path / "notes.txt").write_text("somebody's own")
+    found = states(jobs)
+    assert found == [
+        *(State.DONE, State.RESUME, State.MISSING, State.MISSING, State.OTHER, State.MISSING)
+    ]
+    assert jobs[0].look_again().wall_s == 3600.0
+    assert jobs[1].look_again().progress == pytest.approx(3000 / 4000)
+
+
+def test_a_run_of_another_configuration_is_refused_by_name(tmp_path):
+    make_run(jobs_of(tmp_path)[2], completed=True)
+    changed = jobs_of(tmp_path, TOML.replace('"agent.batch_size" = 16', '"agent.batch_size" = 32'))
+    with pytest.raises(ConfigError) as caught:
+        refuse_others(changed)
+    words = str(caught.value)
+    assert "push_hil_serl_steady_s0: agent.batch_size: 16 -> 32" in words
+    assert "Move or remove" in words
+    assert "box_hil" not in words
+
+
+def test_the_commit_of_a_run_does_not_matter(jobs):
+    folder = make_run(jobs[0], completed=True)
+    record = json.loads(folder.config.read_text())
+    record["git"] = {"commit": "another", "dirty": True}
+    folder.config.write_text(json.dumps(record))
+    assert states(jobs[:1]) == [State.DONE]
+
+
+def test_a_configuration_of_another_version_is_refused_with_its_field(jobs):
+    folder = make_run(jobs[0], completed=True)
+    record = json.loads(folder.config.read_text())
+    del record["run"]["agent"]["discount"]
+    folder.config.write_text(json.dumps(record))
+    again = jobs[0].look_again()
+    assert again.state is State.OTHER
+    assert "agent.discount" in again.differences[0]
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_damaged_summary_is_named(jobs, content):
+    folder = make_run(jobs[0], completed=True)
+    folder.summary.write_text(content)
+    with pytest.raises(DataError, match=r"summary.json.*remove the run folder"):
+        jobs[0].look_again()
+
+
+def test_a_run_that_somebody_else_runs_is_seen_by_its_lock(jobs):
+    make_run(jobs[0], completed=False, checkpoint=True)
+    with jobs[0].log.open("a") as log:
+        assert plan.lock(log)
+        assert states(jobs[:1]) == [State.RUNNING]
+        with jobs[0].log.open("a") as another:
+            assert not plan.lock(another)
+    assert states(jobs[:1]) == [State.RESUME]
+
+
+def test_only_what_never_came_to_a_checkpoint_is_removed(jobs):
+    make_run(jobs[0])
+    plan.clear(jobs[0].look_again())
+    assert not jobs[0].folder.path.exists()
+    make_run(jobs[1], completed=False, checkpoint=True)
+    with pytest.raises(ValueError, match="to resume"):
+        plan.clear(jobs[1].look_again())
+
+
+def test_a_flag_that_silri_train_does_not_know_names_suite_and_cell(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        jobs_of(tmp_path, TOML.replace('"agent.batch-size"', '"agent.batch-sise"'))
+    words = str(caught.value)
+    assert "small.toml: cell push_silri_steady_s0" in words
+    assert "--agent.batch-sise" in words
+    assert "agent.batch-size" in words
+
+
+@pytest.mark.parametrize("change", ['"agent.batch-size" = "x"', '"agent.batch-size" = -1'])
+def test_a_value_that_silri_train_refuses_names_the_flag(tmp_path, change):
+    with pytest.raises(ConfigError, match=r"cell push_silri_steady_s0.*batch[-_]size"):
+        jobs_of(tmp_path, TOML.replace('"agent.batch-size" = 8', change))
+
+
+def test_the_estimate_comes_from_runs_like_it(jobs):
+    guess, measured = seconds_left(jobs, 2)
+    assert not measured
+    assert guess > 0
+    make_run(jobs[0], completed=True)  # 3,600 s, of 3,000 steps
+    now = [job.look_again() for job in jobs]
+    left, measured = seconds_left(now, 1)
+    fixed = 2 * (plan.GUESSED_FIXED_S + 0) + 2 * (plan.GUESSED_FIXED_S + 4000 * plan.GUESSED_STEP_S)
+    assert measured
+    assert left == pytest.approx(3600 + fixed)
+    # Two at a time it is half of it, but never less than the longest.
+    assert seconds_left(now, 2)[0] == pytest.approx(3600)

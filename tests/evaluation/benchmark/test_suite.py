@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from silri.cli.bench import run_config
+from silri.core.errors import ConfigError, UnknownNameError
+from silri.evaluation.benchmark.suite import built_in_names, cells, load_suite
+from tests.fakes.suites import TOML, small_suite, write_suite
+
+
+def test_a_suite_is_what_its_file_says(tmp_path):
+    suite = small_suite(tmp_path)
+    assert suite.name == "small"
+    assert suite.seeds == (0, 1)
+    assert [task.steps for task in suite.tasks] == [3000, 4000]
+    assert suite.tasks[1].ceiling == 0.8
+    assert [variant.learns_online for variant in suite.variants] == [True, True, False]
+    assert suite.reference["rival"] == "hil_serl"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        suite.name = "other"
+
+
+def test_cells_go_seed_by_seed(tmp_path):
+    names = [cell.name for cell in cells(small_suite(tmp_path))]
+    assert len(names) == 12
+    assert names[:6] == [
+        *("push_silri_steady_s0", "box_silri_steady_s0"),
+        *("push_hil_serl_steady_s0", "box_hil_serl_steady_s0"),
+        *("push_bc_steady_s0", "box_bc_steady_s0"),
+    ]
+    assert all(name.endswith("_s1") for name in names[6:])
+
+
+def test_a_cell_is_a_command_of_silri_train(tmp_path):
+    by_name = {cell.name: cell for cell in cells(small_suite(tmp_path))}
+    config = run_config(by_name["box_hil_serl_steady_s1"].arguments())
+    assert (config.agent_name, config.env.name) == ("hil_serl", "metaworld/box-close-v3")
+    assert (config.steps, config.seed, config.operator.name) == (4000, 1, "steady")
+    assert config.env.reset_range == 0.03
+    assert config.agent.batch_size == 16  # the variant's, written with '_', wins over the suite's
+    assert run_config(by_name["push_bc_steady_s0"].arguments()).steps == 0
+
+
+def test_filters_keep_what_they_name(tmp_path):
+    suite = small_suite(tmp_path)
+    kept = cells(suite, tasks=["box"], variants=["bc", "silri"], seeds=[1])
+    assert [cell.name for cell in kept] == ["box_silri_steady_s1", "box_bc_steady_s1"]
+    with pytest.raises(UnknownNameError, match=r"unknown task 'bos'. Did you mean 'box'\?"):
+        cells(suite, tasks=["bos"])
+    with pytest.raises(UnknownNameError, match="unknown seed '7'"):
+        cells(suite, seeds=[7])
+
+
+def test_lists_and_truth_values_become_words(tmp_path):
+    text = TOML.replace('"agent.batch-size" = 8', '"operator.hold" = [2, 4]\n"data.demos" = 3')
+    text = text.replace("[flags]\n", '[flags]\n"runtime.tensorboard" = false\n')
+    config = run_config(cells(small_suite(tmp_path, text))[0].arguments())
+    assert config.operator.hold == (2, 4)
+    assert config.runtime.tensorboard is False
+
+
+def test_a_person_may_do_some_tasks_only(tmp_path):
+    text = TOML + '\n[[people]]\nlabel = "new"\noperator = "novice"\ntasks = ["push"]\n'
+    names = [cell.name for cell in cells(small_suite(tmp_path, text))]
+    assert "push_bc_new_s0" in names
+    assert "box_bc_new_s0" not in names
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("seeds = 2", "seed = 2", "unknown key 'seed'. Did you mean 'seeds'"),
+        ("seeds = 2", "seeds = 0", "seeds = 0; it takes a whole number from 1"),
+        ("seeds = 2", "seeds = true", "seeds = True; it takes a whole number"),
+        ("steps = 3000", 'steps = "many"', "steps = 'many'; it takes a whole number"),
+        ("steps = 3000", "", "steps is missing"),
+        ("ceiling = 0.8", "ceiling = 1.2", "ceiling = 1.2; it takes the expert's"),
+        ('label = "push"', 'label = "pu/sh"', "label = 'pu/sh'; it takes letters"),
+        ('label = "push"', 'label = "box"', "label = 'box' is there 2 times"),
+        (
+            "metaworld/push-v3",
+            "metaworld/pusch-v3",
+            "env: unknown environment 'metaworld/pusch-v3'",
+        ),
+        ('agent = "hil_serl"', 'agent = "hilserl"', "agent: unknown agent 'hilserl'.*'hil_serl'"),
+        ('agent = "bc"', 'agent = "bc"\npreset = "x"', "preset: unknown preset of agent bc 'x'"),
+        ('operator = "steady"', 'operator = "stead"', "operator: unknown operator 'stead'"),
+        ('rival = "hil_serl"', 'rival = "sac"', "rival: unknown variant 'sac'"),
+        ("[reference]", '[reference]\nother = "bc"', "unknown key 'other'"),
+        (
+            '"env.reset-range" = 0.03',
+            "env.reset-range = 0.03",
+            "'env' is a table; write the dotted",
+        ),
+        ('"agent.batch-size" = 8', '"seed" = 8', "'seed' is no flag of a suite"),
+        ('"agent.batch-size" = 8', '"env.reset_range" = 1', "is given twice"),
+        ('"agent.batch-size" = 8', '"Agent!" = 8', "'Agent!' is no flag"),
+        ('"agent.batch-size" = 8', '"data.demos" = [[1]]', "it takes a number, text or list"),
+        ("[[people]]", "[[persons]]", "unknown key 'persons'"),
+        ('summary = "two', 'study = "speed"\nsummary = "two', "unknown study 'speed'"),
+        ('summary = "two', 'development = ["psh"]\nsummary = "two', "unknown task 'psh'"),
+        ('name = "small"', 'name = "../small"', "a name without '/'"),
+        ("seeds = 2", "seeds = ", "is no TOML"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_its_place(tmp_path, old, new, words):
+    assert old in TOML
+    path = write_suite(tmp_path, TOML.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_suite(str(path))
+    assert str(path) in str(caught.value)
+
+
+def test_labels_whose_folders_would_be_the_same_are_refused(tmp_path):
+    text = TOML.replace('label = "push"', 'label = "box_a"')
+    text = text.replace('label = "bc"', 'label = "a_silri"').replace('n = "bc"', 'n = "silri"')
+    with pytest.raises(ConfigError, match="would share the folder box_a_silri_steady_s"):
+        small_suite(tmp_path, text)
+
+
+def test_an_unknown_suite_lists_the_right_ones(tmp_path):
+    with pytest.raises(UnknownNameError, match=r"'papers'. Did you mean 'paper'\?.*quick.*\.toml"):
+        load_suite("papers")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_suite(str(tmp_path / "none.toml"))
+
+
+@pytest.mark.parametrize("name", built_in_names())
+def test_every_built_in_suite_is_one_that_silri_train_takes(name):
+    suite = load_suite(name)
+    assert suite.name == name
+    seen = set()
+    for cell in cells(suite, seeds=suite.seeds[:1]):
+        seen.add((cell.variant.label, cell.person.label))
+        config = run_config(cell.arguments())
+        assert config.steps == cell.steps
+    assert len(seen) >= len(suite.variants)
+
+
+def test_the_built_in_suites_are_those_of_the_proof():
+    assert built_in_names() == ["ablations", "full", "operators", "paper", "quick"]
+    paper = load_suite("paper")
+    assert [task.paper for task in paper.tasks] == [
+        *("Close Trashbin", "Open Cabinet", "Insert USB", "Hang Chinese Knot"),
+        *("Pick Spoon", "Push-T", ""),
+    ]
+    assert all(task.analogy for task in paper.tasks)
+    assert len(cells(paper)) == 7 * 5 * 5
+    assert {t.label for t in paper.tasks if t.long_horizon} == {
+        "assembly",
+        "pick-place",
+        "box-close",
+    }
+    full = load_suite("full")
+    assert "env.reset-range" not in full.flags
+    assert [task.label for task in full.tasks] == [task.label for task in paper.tasks]
+    on_axis = [p.quality for p in load_suite("operators").people if p.quality is not None]
+    assert on_axis == [0.0, 0.5, 1.0, 1.5]
