@@ -123,8 +123,8 @@ def _run(chosen: Arguments, suite: Suite) -> int:
     refuse_others(jobs)
     disturbances = suite.disturbances and not chosen.skip_disturbance
     with (
+        _starter(chosen) as starter,  # first: Ray sets a handler of its own for SIGTERM
         stop_on_signal() as stop,
-        _starter(chosen) as starter,
         Display(suite.name, jobs, starter.slots) as display,
     ):
         outcomes = run_suite(jobs, starter, display, disturbances=disturbances, stop=stop)

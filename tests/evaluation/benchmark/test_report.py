@@ -72,7 +72,7 @@ def test_a_partial_report_says_what_is_missing(tmp_path):
     assert "**6 of 12 cells** are done" in markdown
     assert "| push | silri | 1 |" in markdown
     assert "| box | silri, hil_serl | 0 |" in markdown
-    assert rows(markdown, "push | silri")[0][2] == "1 of 2"
+    assert rows(markdown, "push | silri")[1][2] == "1 of 2"
     assert "Over 1 of 2 tasks (push)" in markdown
     assert "so far" in markdown
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from silri.evaluation.benchmark import disturbances
 from silri.evaluation.benchmark.aggregate import Estimate, ratios
-from silri.evaluation.benchmark.results import Results
+from silri.evaluation.benchmark.results import ROUNDING, Results
 
 STEPS_OF_RIVAL, STEPS_OF_PUBLISHED, INTERVENTIONS_OF_RIVAL = 0.33, 0.8, 0.25
 LONG_HORIZON_SUCCESS = 0.97
@@ -113,7 +113,7 @@ def _long_horizon(results: Results, ours: str, person: str) -> Iterator[Goal]:
         f"success at the end of long-horizon tasks at least {LONG_HORIZON_SUCCESS:g}",
         tasks,
         lambda task: _mean(results.values(task, ours, person, "final_success")),
-        lambda _, value: value >= LONG_HORIZON_SUCCESS,
+        lambda _, value: value >= LONG_HORIZON_SUCCESS - ROUNDING,
         ".3f",
     )
 
@@ -123,7 +123,7 @@ def _steady(results: Results, ours: str, person: str) -> Goal:
         f"no seed's mean of three evaluations falls by more than {GREATEST_FALL:g} from its best",
         results.tasks(person),
         lambda task: max(results.values(task, ours, person, "fall"), default=None),
-        lambda _, value: value <= GREATEST_FALL + 1e-9,
+        lambda _, value: value <= GREATEST_FALL + ROUNDING,
     )
 
 
@@ -133,7 +133,7 @@ def _ends_high(results: Results, ours: str, person: str) -> Goal:
         f"no task ends below {END_OF_CEILING:g} of the expert's ceiling",
         results.tasks(person),
         lambda task: _mean(results.values(task, ours, person, "final_success")),
-        lambda task, value: value >= END_OF_CEILING * ceilings[task],
+        lambda task, value: value >= END_OF_CEILING * ceilings[task] - ROUNDING,
     )
 
 
