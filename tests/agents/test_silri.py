@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from silri.agents.silri import DEFAULT, PRESETS, SiLRIAgent
+from silri.agents.silri import PRESETS, SiLRIAgent
+from silri.agents.silri_config import DEFAULT
 from silri.core.transition import Batch, fake_batch
 from silri.nn.distributions import normal_log_prob
 from silri.nn.mlp import Trunk
@@ -72,7 +73,7 @@ def test_the_actor_loss_is_the_distance_at_infinity_and_minus_q_at_zero(spec):
         loss[mode], _ = agent.actor_loss(agent.actor.params, features, batch)
     agent = agents["zero"]
     actions = agent.actor(features)
-    distance = agent.distance(actions, agent.human(features)[0]).mean()
+    distance = agent.distance(actions, *agent.human(features)[:2]).mean()
     q = agent.critic(features, actions).min(axis=0).mean()
     assert loss["infinite"] == pytest.approx(float(distance), rel=1e-5)
     assert loss["zero"] == pytest.approx(-float(q), rel=1e-5)
@@ -97,7 +98,9 @@ def test_the_gradient_map(spec):
         return {
             "critic": changed.critic_loss(parameters["critic"], features, following, batch, key)[0],
             "actor": changed.actor_loss(parameters["actor"], features, batch)[0],
-            "expert": changed.expert_loss(parameters["expert"], features, batch)[0],
+            "expert": changed.expert_loss(
+                parameters["expert"], features, batch, jnp.asarray(batch.is_guidance)
+            )[0],
             "multiplier": changed.multiplier_loss(parameters["multiplier"], features, batch)[0],
         }
 
@@ -162,15 +165,16 @@ def test_released_calls_a_variance_what_paper_calls_a_deviation(spec):
     )
     features = released.normalizer.features(rows(spec).observation)
     _, scale = released.expert(features)
-    _, std = released.human(features)
+    _, std, _ = released.human(features)
     np.testing.assert_allclose(std**2, scale, rtol=1e-5)
     np.testing.assert_allclose(released.allowed(std), scale.sum(-1) + 0.2, rtol=1e-5)
     _, scale = paper.expert(features)
-    np.testing.assert_array_equal(paper.human(features)[1], scale)
+    np.testing.assert_allclose(paper.human(features)[1], scale, rtol=1e-6)
     np.testing.assert_allclose(paper.allowed(scale), 6 * scale.mean(-1) + 0.1, rtol=1e-5)
     actions, mean = jnp.asarray([[0.3, 0.4, 0.0]]), jnp.zeros((1, 3))
-    assert released.distance(actions, mean)[0] == pytest.approx(0.5)
-    assert paper.distance(actions, mean)[0] == pytest.approx(0.25)
+    std = jnp.full((1, 3), 0.1)
+    assert released.distance(actions, mean, std)[0] == pytest.approx(0.5)
+    assert paper.distance(actions, mean, std)[0] == pytest.approx(0.25)
     assert normal_log_prob(actions, mean, jnp.full((1, 3), 0.05**0.5))[0] == pytest.approx(
         -0.5 * 0.25 / 0.05 - 1.5 * np.log(2 * np.pi * 0.05), rel=1e-5
     )
@@ -196,7 +200,7 @@ def _tile(batch: Batch, updates: int) -> Batch:
 
 
 def test_the_expert_learns_where_the_person_is_sure_and_lambda_ends_larger_there(spec):
-    agent = make(spec, multiplier_lr=1e-2, learning_rate=3e-3, slack=0.05)
+    agent = make(spec, multiplier_lr=1e-2, learning_rate=3e-3, slack=0.05, expert_rate=0.05)
     for seed in range(6):
         agent, _ = agent.update_guidance(_tile(_two_regions(spec, seed), 50))
     left, right = (
@@ -205,7 +209,7 @@ def test_the_expert_learns_where_the_person_is_sure_and_lambda_ends_larger_there
     )
     left["state"][:, 0], right["state"][:, 0] = -1.0, 1.0
     sure, unsure = (agent.normalizer.features(side) for side in (left, right))
-    mean, std = agent.human(sure)
+    mean, std, _ = agent.human(sure)
     np.testing.assert_allclose(mean, 0.52, atol=0.08)
     assert std.max() < 0.15
     assert agent.human(unsure)[1].mean() == pytest.approx(0.6, abs=0.15)
@@ -254,3 +258,114 @@ def test_diagnostics_say_why(spec):
         diagnostics
     )
     assert diagnostics["lambda"] == pytest.approx(2.0)
+
+
+DEVIATION = jnp.asarray([[0.1, 0.5, 0.01]])
+
+
+@pytest.mark.parametrize(
+    ("distance", "expected"),
+    [
+        ("l2", 0.5),
+        ("sq_l2", 0.25),
+        ("mahalanobis", np.sqrt((3.0**2 + 0.8**2) / 3)),
+        ("kl", 0.5 * (3.0**2 + 0.8**2)),
+        ("tube", 0.3 - 0.1),  # kappa = 1: beyond one deviation in the first dimension only
+    ],
+)
+def test_distances_by_hand(spec, distance, expected):
+    """The third dimension does not differ; its deviation is below the least one, 0.1."""
+    agent = make(spec, distance=distance, least_deviation=0.1)
+    actions = jnp.asarray([[0.3, 0.4, 0.0]])
+    got = agent.distance(actions, jnp.zeros((1, 3)), DEVIATION)
+    assert float(got[0]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_novelty_is_large_where_nobody_has_shown_anything(spec):
+    agent = make(spec, experts=4, learning_rate=3e-3, expert_rate=0.05, expert_decay=0.0)
+    for seed in range(4):
+        agent, _ = agent.update_guidance(_tile(_two_regions(spec, seed), 50))
+
+    def at(x):
+        observation = {k: np.zeros((1, *v.shape), np.float32) for k, v in spec.observation.items()}
+        observation["state"][:, 0] = x
+        return agent.human(agent.normalizer.features(observation))
+
+    (_, sure, known), (_, unsure, noisy), (_, _, nowhere) = at(-1.0), at(1.0), at(8.0)
+    assert unsure.mean() > 4 * sure.mean()  # inconsistent, but known:
+    assert nowhere[0] > max(known[0], noisy[0])
+    loose = agent.replace(config=replace(agent.config, novelty_weight=1.0))
+    gain = loose.allowed(sure, known) - agent.allowed(sure, known)
+    np.testing.assert_allclose(gain, known, rtol=1e-3, atol=1e-6)
+
+
+def test_scaled_by_its_slope_the_reward_scale_does_not_matter(spec):
+    """The actor's loss with all rewards, so Q and its slope, times ten is the same but for Q."""
+    agent = make(spec, q_scale="slope")
+    batch = rows(spec)
+    features = agent.normalizer.features(batch.observation)
+
+    def scaled(factor):
+        critic = jax.tree.map(lambda x: x, agent.critic.params)
+        last = critic["VmapCritic_0" if "VmapCritic_0" in critic else next(iter(critic))]["Dense_0"]
+        last["kernel"], last["bias"] = last["kernel"] * factor, last["bias"] * factor
+        changed = agent.replace(critic=agent.critic.replace(params=critic))
+        changed = changed.replace(q_slope=changed.slope(features))
+        return changed, jax.grad(lambda p: changed.actor_loss(p, features, batch)[0])(
+            changed.actor.params
+        )
+
+    (one, left), (ten, right) = scaled(1.0), scaled(10.0)
+    assert float(ten.q_slope / one.q_slope) == pytest.approx(10.0, rel=1e-3)
+    for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
+
+
+def test_guidance_that_the_critic_finds_worse_weighs_less(spec):
+    agent = make(spec, advantage_scale=0.1)
+    batch = rows(spec)._replace(is_guidance=np.ones(16, np.float32))
+    features = agent.normalizer.features(batch.observation)
+    weight = agent.guidance_weights(features, batch)
+    own = agent.actor(features, params=agent.average_actor)
+    taken = agent.critic(features, jnp.asarray(batch.human_action[:, :3])).min(0)
+    advantage = taken - agent.critic(features, own).min(0)
+    np.testing.assert_array_equal(weight[advantage >= 0], 1.0)
+    assert (weight[advantage < -0.05] < 0.7).all()
+    assert weight.min() >= 0.05
+    none = agent.guidance_weights(features, batch._replace(is_guidance=np.zeros(16, np.float32)))
+    np.testing.assert_array_equal(none, 0.0)
+
+
+def test_own_successes_train_the_expert_and_the_gripper(spec):
+    agent = make(spec)
+    batch = fake_batch(spec, (2, 16), interventions=0.0)
+    after, _ = agent.update(batch._replace(is_guidance=np.ones((2, 16), np.float32)))
+    assert differs(agent.expert.params, after.expert.params)
+    assert differs(agent.gripper.params, after.gripper.params)
+
+
+def test_what_acts_is_averaged_and_none_where_it_is_not(spec):
+    agent, _ = make(spec).update(fake_batch(spec, (2, 16), interventions=1.0))
+    for online, average in (
+        (agent.expert.params, agent.average_expert),
+        (agent.gripper.params, agent.average_gripper),
+        (agent.actor.params, agent.average_actor),
+    ):
+        assert differs(online, average)
+    first = SiLRIAgent.create(
+        replace(PRESETS["first"].config, trunk=Trunk(hidden=(16, 16))), spec, None, 0
+    )
+    assert first.average_expert is first.average_gripper is first.q_slope is None
+
+
+def test_coarse_multipliers_move_faster_than_the_fine_one(spec):
+    batch = rows(spec)
+    moved = {}
+    for mode in ("state", "groups"):
+        agent = make(spec, multiplier=mode, slack=50.0)
+        features = agent.normalizer.features(batch.observation)
+        before = agent.multiplier_values(features)
+        for _ in range(5):
+            agent = multiplier_step(agent, features, batch)
+        moved[mode] = float(jnp.abs(agent.multiplier_values(features) - before).mean())
+    assert moved["groups"] > 3 * moved["state"]

@@ -48,7 +48,7 @@ def test_fields_reach_the_configuration():
     ("agent", "preset", "message"),
     [
         ("silry", "default", r"unknown agent 'silry'\. Did you mean 'silri'\? Known: silri, "),
-        ("silri", "publish", r"unknown preset of agent silri 'publish'.*default, released, paper"),
+        ("silri", "publish", r"unknown preset of agent silri 'publish'.*default, first, released, paper"),
         ("bc", "released", r"unknown preset of agent bc 'released'.*default, published"),
     ],
 )
@@ -117,6 +117,8 @@ def test_an_agent_that_learns_online_needs_steps_or_a_dataset():
         ("online_fraction", 1.5),
         ("utd", 0),
         ("pretrain_steps", -1),
+        ("own_fraction", 1.0),
+        ("n_step", 0),
     ],
 )
 def test_shared_fields_of_an_agent_are_checked(agent, field, value):
@@ -139,6 +141,12 @@ def test_shared_fields_of_an_agent_are_checked(agent, field, value):
         ("explore_std", 0.0),
         ("burst", 0),
         ("clip_norm", 0.0),
+        ("least_deviation", 0.0),
+        ("experts", 0),
+        ("expert_decay", -1.0),
+        ("expert_rate", 0.0),
+        ("novelty_weight", -1.0),
+        ("advantage_scale", -1.0),
     ],
 )
 def test_fields_of_silri_are_checked(field, value):

@@ -79,7 +79,7 @@ def broken(path, value):
         ("agent.kappa", -1, r"agent\.kappa takes 0 or more, got -1\.0"),
         ("agent.utd", 2.5, r"agent\.utd takes int, got 2\.5"),
         ("agent.utd", True, r"agent\.utd takes int, got True"),
-        ("agent.distance", "l3", r"agent\.distance takes one of 'l2', 'sq_l2', got 'l3'"),
+        ("agent.distance", "l3", r"agent\.distance takes one of 'l2', 'sq_l2', .*, got 'l3'"),
         ("agent.trunk.hidden", "256", r"agent\.trunk\.hidden takes a list, got '256'"),
         ("agent.trunk.hidden", [256, "x"], r"agent\.trunk\.hidden takes int, got 'x'"),
         ("agent.trunk.layer_norm", 1, r"agent\.trunk\.layer_norm takes bool, got 1"),
@@ -143,18 +143,39 @@ def test_differences_name_every_leaf():
     assert "agent.kappa: 6.0 -> None" in differences(EDITED, bc)
 
 
+SINCE_THIRD = {
+    "silri": ["least_deviation", "average_gripper", "expert_decay", "expert_rate", "experts"]
+    + ["novelty_weight", "advantage_scale", "q_scale"],
+    "hil_serl": ["average_rate"],
+    "hg_dagger": ["decay", "average_rate"],
+    "bc": ["decay", "average_rate"],
+}
+# What was the default when formats 1 and 2 were written.
+THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc": "published"}
+
+
+def second_format(config):
+    """The JSON of format 2, which had nothing of what made SiLRI steadier."""
+    data = text(config)
+    for name in ["own_fraction", "n_step", *SINCE_THIRD[config.agent_name]]:
+        del data["agent"][name]
+    return data
+
+
 def first_format(config):
     """The JSON of format 1, which had no fields for robots."""
-    data = text(config)
+    data = second_format(config)
     for name in ("rate_hz", "updates_per_step", "publish_every", "max_lag"):
         del data["runtime"][name]
     return data
 
 
-def test_a_configuration_of_the_first_format_is_migrated():
-    config = RunConfig.from_preset("silri")
+@pytest.mark.parametrize("agent", AGENTS.names())
+def test_a_configuration_of_an_earlier_format_means_what_it_did(agent):
+    config = RunConfig.from_preset(agent, THEN[agent])
     assert from_json(migrate(first_format(config), None, "config.json")) == config
     assert from_json(migrate(first_format(config), 1, "config.json")) == config
+    assert from_json(migrate(second_format(config), 2, "config.json")) == config
 
 
 def test_migration_adds_what_is_missing_and_touches_nothing_else():

@@ -111,14 +111,26 @@ def test_an_empty_half_is_filled_by_the_other_and_flags_stay_true():
     batch, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 2)
     assert batch.reward.shape == (2, 8)
     assert not batch.is_intervention.any()
-    assert mix == {"mix/online": 1, "mix/intervention": 0, "mix/demo": 0, "mix/human": 0}
+    assert mix == {
+        "mix/online": 1,
+        "mix/intervention": 0,
+        "mix/demo": 0,
+        "mix/human": 0,
+        "mix/own": 0,
+    }
 
     mixer = make_mixer()
     mixer.add(make_episode(SPEC, 0, 5, is_demo=True))
     batch, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 2)
     assert batch.reward.shape == (2, 8)
     assert batch.is_intervention.all()
-    assert mix == {"mix/online": 0, "mix/intervention": 0, "mix/demo": 1, "mix/human": 1}
+    assert mix == {
+        "mix/online": 0,
+        "mix/intervention": 0,
+        "mix/demo": 1,
+        "mix/human": 1,
+        "mix/own": 0,
+    }
 
 
 def test_sampling_is_a_function_of_the_generator():
@@ -152,3 +164,49 @@ def test_configuration_errors():
         make_mixer(fraction=1.5)
     with pytest.raises(ConfigError, match="different columns"):
         Mixer(Replay(5, SPEC), Replay(5, SPEC, {"x": ArraySpec(())}), 4)
+
+
+def own_mixer(fraction: float = 0.5) -> Mixer:
+    replays = [Replay(200, SPEC) for _ in range(3)]
+    return Mixer(replays[0], replays[1], 8, 0.5, own=replays[2], own_fraction=fraction)
+
+
+def test_own_successes_are_what_followed_the_last_takeover():
+    mixer = own_mixer()
+    mixer.add(make_episode(SPEC, 0, 3, is_demo=True))
+    mixer.add(make_episode(SPEC, 1, 5, flags=[False, True, True, False, False], success=True))
+    mixer.add(make_episode(SPEC, 2, 2, flags=[False, False], success=True))
+    mixer.add(make_episode(SPEC, 3, 2, flags=[False, True], success=True))
+    mixer.add(make_episode(SPEC, 4, 3, flags=[False] * 3, success=False))
+    assert contents(mixer.own) == {(1, 3), (1, 4), (2, 0), (2, 1)}
+    assert contents(mixer.guidance) == {(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (3, 1)}
+
+
+def test_own_rows_come_last_count_as_guidance_and_never_as_intervention():
+    mixer = own_mixer()
+    mixer.add(make_episode(SPEC, 0, 3, is_demo=True))
+    batch, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 2)
+    assert mix["mix/own"] == 0  # none yet: the person's rows fill their place
+    assert batch.is_guidance.all()
+    mixer.add(make_episode(SPEC, 1, 5, flags=[False] * 5, success=True))
+    batch, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 50)
+    np.testing.assert_array_equal(batch.is_intervention, [[0] * 4 + [1] * 2 + [0] * 2] * 50)
+    np.testing.assert_array_equal(batch.is_guidance, [[0] * 4 + [1] * 4] * 50)
+    assert mix["mix/own"] == 0.25
+    parts = ("online", "demo", "intervention", "own")
+    assert sum(mix[f"mix/{name}"] for name in parts) == pytest.approx(1)
+
+
+def test_few_own_successes_are_not_drawn_more_often_than_the_persons_steps():
+    mixer = own_mixer()
+    for number in range(6):
+        mixer.add(make_episode(SPEC, number, 5, is_demo=True))
+    mixer.add(make_episode(SPEC, 9, 10, flags=[False] * 10, success=True))
+    _, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 1)
+    assert mix["mix/own"] == 1 / 8  # 10 of 40 rows: one of the four, and not two
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1.0])
+def test_a_share_of_own_successes_leaves_room_for_the_person(fraction):
+    with pytest.raises(ConfigError, match="own_fraction"):
+        own_mixer(fraction)

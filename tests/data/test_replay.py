@@ -217,3 +217,43 @@ def test_empty():
         replay.sample(rng(0, Stream.REPLAY, 0), (4,))
     assert replay.add(make_episode(SPEC, 0, 3), np.zeros(3, bool)) == 0
     assert len(replay) == 0
+
+
+def n_step(episode: Episode, t: int, n: int, gamma: float) -> tuple[float, int, float]:
+    """Sum of up to n rewards, what follows them, and the mask, one step at a time."""
+    total, k = 0.0, 0
+    flags = episode.frames["is_intervention"]
+    while k < n and t + k < len(episode) and flags[t + k] == flags[t]:
+        total += gamma**k * float(episode.frames["reward"][t + k])
+        k += 1
+    ended = bool(episode.frames["terminated"][t + k - 1])
+    return total, t + k, 0.0 if ended else gamma ** (k - 1)
+
+
+@pytest.mark.parametrize("n", [1, 3, 20])
+@pytest.mark.parametrize("terminated", [True, False])
+def test_returns_of_several_steps_end_with_their_episode(n, terminated):
+    episode = make_episode(SPEC, 0, 7, terminated=terminated)
+    replay = Replay(20, SPEC, horizon=(n, 0.5))
+    replay.add(episode)
+    batch = replay.at(np.arange(7))
+    for t in range(7):
+        total, following, mask = n_step(episode, t, n, 0.5)
+        assert batch.reward[t] == pytest.approx(total, rel=1e-6)
+        assert batch.mask[t] == np.float32(mask)
+        np.testing.assert_array_equal(
+            batch.next_observation["state"][t], episode.observations["state"][following]
+        )
+
+
+def test_a_return_ends_at_a_hand_over():
+    flags = [False, False, True, True, True, False, False]
+    episode = make_episode(SPEC, 0, 7, flags=flags)
+    replay = Replay(20, SPEC, horizon=(3, 0.5))
+    replay.add(episode)
+    batch = replay.at(np.arange(7))
+    follows = batch.next_observation["state"][:, 0]  # the row's number in its episode
+    np.testing.assert_array_equal(follows, [2, 2, 5, 5, 5, 7, 7])
+    np.testing.assert_array_equal(batch.mask, [0.5, 1.0, 0.25, 0.5, 1.0, 0.0, 0.0])
+    for t in range(7):
+        assert batch.reward[t] == pytest.approx(n_step(episode, t, 3, 0.5)[0], rel=1e-6)

@@ -30,6 +30,8 @@ class AgentConfig:
     learning_rate: float = 3e-4  # Adam, all networks unless said otherwise
     batch_size: int = 256  # rows of one gradient step
     online_fraction: float = 0.5  # share of a batch from the online buffer; the rest is guidance
+    own_fraction: float = 0.0  # share of the guidance rows that are the robot's own successes
+    n_step: int = 1  # rewards in a return before it bootstraps
     utd: int = 2  # critic updates per learner iteration (update-to-data ratio)
     pretrain_steps: int = 0  # gradient steps on demonstrations before the first episode
 
@@ -38,10 +40,17 @@ class AgentConfig:
             "learning_rate": (self.learning_rate > 0, "a positive number"),
             "batch_size": (self.batch_size >= 2, "at least 2"),
             "online_fraction": (0 <= self.online_fraction <= 1, "a share between 0 and 1"),
+            "own_fraction": (0 <= self.own_fraction < 1, "a share from 0, below 1"),
+            "n_step": (self.n_step >= 1, "at least 1"),
             "utd": (self.utd >= 1, "at least 1"),
             "pretrain_steps": (self.pretrain_steps >= 0, "0 or more"),
         }
         require(self, checks)
+
+    @property
+    def horizon(self) -> tuple[int, float]:
+        """(n, gamma) of the returns that the replay prepares."""
+        return self.n_step, getattr(self, "discount", 1.0)
 
 
 def require(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:

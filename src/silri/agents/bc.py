@@ -26,7 +26,7 @@ from silri.nn.actions import continuous_part, join
 from silri.nn.distributions import normal_log_prob
 from silri.nn.heads import GaussianPolicy
 from silri.nn.mlp import Trunk
-from silri.nn.train_state import Info, Loss, Params, TrainState
+from silri.nn.train_state import Info, Loss, Params, TrainState, follow
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,18 @@ class BCConfig(AgentConfig):
     utd: int = 1  # gradient steps per learner iteration (unused: BC does not learn online)
     pretrain_steps: int = 20_000  # the published count
     std_bounds: tuple[float, float] = (1e-2, 2.0)  # of the learned deviation
+    decay: float = 0.0  # weight decay of the policy
+    average_rate: float = 1.0  # Polyak rate of the policy that acts; 1 is the one that learns
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(
             self,
-            {"std_bounds": (0 < self.std_bounds[0] < self.std_bounds[1], "0 < low < high")},
+            {
+                "std_bounds": (0 < self.std_bounds[0] < self.std_bounds[1], "0 < low < high"),
+                "decay": (self.decay >= 0, "0 or more"),
+                "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
+            },
         )
 
 
@@ -53,6 +59,8 @@ class BCAgent(Agent):
 
     actor: TrainState
     gripper: TrainState | None = struct.field(default=None)
+    average_actor: Params | None = struct.field(default=None)  # None: the online one acts
+    average_gripper: Params | None = struct.field(default=None)
 
     def actor_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """-mean m log N(a_human; mu(s), sigma(s)^2)."""
@@ -74,7 +82,13 @@ class BCAgent(Agent):
                 demos.is_intervention.any(), lambda params: agent.actor_loss(params, rows, demos)
             )
             gripper, extra = update_gripper(agent.gripper, agent.action_spec, rows, demos)
-            return agent.replace(actor=actor, gripper=gripper), info | extra
+            rate = self.config.average_rate
+            average = follow(actor.params, agent.average_actor, rate)
+            agent = agent.replace(actor=actor, average_actor=average, gripper=gripper)
+            if gripper is not None:
+                average = follow(gripper.params, agent.average_gripper, rate)
+                agent = agent.replace(average_gripper=average)
+            return agent, info | extra
 
         agent, infos = jax.lax.scan(step, self, (features, batch))
         agent = agent.replace(iterations=agent.iterations + 1)
@@ -87,13 +101,14 @@ class BCAgent(Agent):
 
     def mean_action(self, features: jax.Array) -> jax.Array:
         """The mean and the likeliest gripper command."""
-        mean, _ = self.actor(features)
-        return join(self.action_spec, mean, gripper_command(self.gripper, features))
+        mean, _ = self.actor(features, params=self.average_actor)
+        command = gripper_command(self.gripper, features, self.average_gripper)
+        return join(self.action_spec, mean, command)
 
     def policy(self, features: jax.Array, key: jax.Array, explore: bool) -> tuple[jax.Array, Info]:
         """The mean action whether exploring or not; diagnostics: the learned deviation."""
         del key, explore
-        _, std = self.actor(features)
+        _, std = self.actor(features, params=self.average_actor)
         return self.mean_action(features), {"policy_std": jnp.mean(std, axis=-1)}
 
     @classmethod
@@ -105,10 +120,15 @@ class BCAgent(Agent):
         actor_key, gripper_key = jax.random.split(key)
         rate = {"learning_rate": config.learning_rate}
         policy = GaussianPolicy(config.trunk, actions.shape[-1], scale_bounds=config.std_bounds)
+        actor = TrainState.create(policy, actor_key, features, decay=config.decay, **rate)
+        gripper = create_gripper(spec.action, config.trunk, gripper_key, features, **rate)
+        averaged = config.average_rate < 1
         return cls(
             **fields,
-            actor=TrainState.create(policy, actor_key, features, **rate),
-            gripper=create_gripper(spec.action, config.trunk, gripper_key, features, **rate),
+            actor=actor,
+            gripper=gripper,
+            average_actor=actor.params if averaged else None,
+            average_gripper=gripper.params if averaged and gripper is not None else None,
         )
 
 

@@ -42,10 +42,10 @@ def gripper_loss(
     classes = gripper_classes(spec, batch.human_action)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, classes).sum(axis=-1)
     correct = jnp.mean((jnp.argmax(logits, axis=-1) == classes).astype(jnp.float32), axis=-1)
-    mean_loss = masked_mean(loss, batch.is_intervention)
+    mean_loss = masked_mean(loss, batch.is_guidance)
     return mean_loss, {
         "gripper/loss": mean_loss,
-        "gripper/accuracy": masked_mean(correct, batch.is_intervention),
+        "gripper/accuracy": masked_mean(correct, batch.is_guidance),
     }
 
 
@@ -56,11 +56,13 @@ def update_gripper(
     if gripper is None:
         return None, {}
     return gripper.apply_loss_if(
-        batch.is_intervention.any(),
+        batch.is_guidance.any(),
         lambda params: gripper_loss(gripper, spec, params, features, batch),
     )
 
 
-def gripper_command(gripper: TrainState | None, features: jax.Array) -> jax.Array | None:
+def gripper_command(
+    gripper: TrainState | None, features: jax.Array, params: Params | None = None
+) -> jax.Array | None:
     """(..., F) -> (..., G): the likeliest class of each gripper."""
-    return None if gripper is None else jnp.argmax(gripper(features), axis=-1)
+    return None if gripper is None else jnp.argmax(gripper(features, params=params), axis=-1)

@@ -40,7 +40,7 @@ from silri.nn.actions import (
 from silri.nn.distributions import squashed_sample
 from silri.nn.heads import EnsembleCritic, GaussianPolicy, GraspCritic
 from silri.nn.mlp import Trunk
-from silri.nn.train_state import Info, Loss, Params, TrainState, polyak
+from silri.nn.train_state import Info, Loss, Params, TrainState, follow, polyak
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class HILSERLConfig(AgentConfig):
     std_bounds: tuple[float, float] = (1e-5, 5.0)  # of the actor before squashing
     encoder: tuple[int, ...] = ()  # widths of an observation encoder in front of the critics
     state_ensemble: bool = False  # each critic has an encoder of its own
+    average_rate: float = 1.0  # Polyak rate of the actor that acts; 1 is the one that learns
     bc_weight: float = 0.0  # weight of a cloning term on human steps; for offline training
 
     def __post_init__(self) -> None:
@@ -73,6 +74,7 @@ class HILSERLConfig(AgentConfig):
                     bool(self.encoder) or not self.state_ensemble,
                     "False unless agent.encoder has widths (for example 256)",
                 ),
+                "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
                 "bc_weight": (self.bc_weight >= 0, "0 or more"),
             },
         )
@@ -99,6 +101,7 @@ class HILSERLAgent(Agent):
     temperature: TrainState
     grasp: TrainState | None = struct.field(default=None)
     target_grasp: Params | None = struct.field(default=None)
+    average_actor: Params | None = struct.field(default=None)  # None: the online one acts
 
     # -- critics -------------------------------------------------------------------------------
 
@@ -209,8 +212,9 @@ class HILSERLAgent(Agent):
         temperature, more = agent.temperature.apply_loss(
             lambda params: agent.temperature_loss(params, extra["actor/entropy"])
         )
-        agent = agent.replace(actor=actor, temperature=temperature, iterations=agent.iterations + 1)
-        return agent, info | extra | more
+        average = follow(actor.params, agent.average_actor, self.config.average_rate)
+        agent = agent.replace(actor=actor, average_actor=average, temperature=temperature)
+        return agent.replace(iterations=agent.iterations + 1), info | extra | more
 
     # -- acting --------------------------------------------------------------------------------
 
@@ -221,12 +225,12 @@ class HILSERLAgent(Agent):
 
     def mean_action(self, features: jax.Array) -> jax.Array:
         """tanh of the mean and the gripper command of highest Q."""
-        mean, _ = self.actor(features)
+        mean, _ = self.actor(features, params=self.average_actor)
         return join(self.action_spec, jnp.tanh(mean), self._gripper(features))
 
     def policy(self, features: jax.Array, key: jax.Array, explore: bool) -> tuple[jax.Array, Info]:
         """A sample (or the mean), with the policy's Q and its spread."""
-        mean, std = self.actor(features)
+        mean, std = self.actor(features, params=self.average_actor)
         continuous = squashed_sample(key, mean, std)[0] if explore else jnp.tanh(mean)
         diagnostics = {
             "q_policy": self.critic(features, continuous).min(axis=0),
@@ -258,11 +262,13 @@ class HILSERLAgent(Agent):
             grasp = TrainState.create(
                 GraspCritic(config.trunk, commands), keys[2], features, **rate
             )
+        actor = TrainState.create(policy, keys[1], features, **rate)
         return cls(
             **fields,
             critic=critic,
             target_critic=critic.params,
-            actor=TrainState.create(policy, keys[1], features, **rate),
+            actor=actor,
+            average_actor=actor.params if config.average_rate < 1 else None,
             temperature=TrainState.create(Temperature(config.initial_temperature), keys[3], **rate),
             grasp=grasp,
             target_grasp=None if grasp is None else grasp.params,

@@ -23,65 +23,33 @@ Equation numbers are the paper's. The traps of the published code (T#) are in ``
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Self
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from silri.agents.base import Agent, AgentConfig, Preset, Statistics, positive, require
+from silri.agents.base import Agent, Statistics
 from silri.agents.gripper import create_gripper, gripper_command, update_gripper
 from silri.agents.losses import guidance_rows, masked_mean, temporal_difference
+from silri.agents.silri_config import PRESETS, SiLRIConfig
 from silri.core.specs import EnvSpec
 from silri.core.transition import Batch
 from silri.nn.actions import continuous_part, join
 from silri.nn.distributions import normal_log_prob, safe_norm
-from silri.nn.heads import EnsembleCritic, GaussianPolicy, MeanPolicy, Multiplier
-from silri.nn.train_state import Info, Loss, Params, TrainState, polyak
+from silri.nn.heads import (
+    EnsembleCritic,
+    EnsembleGaussian,
+    GaussianPolicy,
+    MeanPolicy,
+    Multiplier,
+)
+from silri.nn.train_state import Info, Loss, Params, TrainState, follow, polyak
 
+__all__ = ["PRESETS", "SiLRIAgent", "SiLRIConfig"]
 
-@dataclass(frozen=True)
-class SiLRIConfig(AgentConfig):
-    """Defaults are silri's own; ``released`` and ``paper`` are in :data:`PRESETS`."""
-
-    pretrain_steps: int = 500  # expert and actor on demonstrations
-    discount: float = 0.97  # gamma
-    tau: float = 0.005  # Polyak rate of the critic's and the actor's target
-    critics: int = 2  # E; the minimum is taken
-    distance: Literal["l2", "sq_l2"] = "l2"  # D: ||pi - mu|| or its square
-    expert_scale: Literal["variance", "std"] = "variance"  # what the expert's scale output means
-    scale_bounds: tuple[float, float] = (1e-4, 2.0)  # of that scale
-    bound: Literal["sum_var", "sum_std", "mean_std"] = "sum_var"  # statistic of the spread
-    kappa: float = 1.0  # bound(s) = kappa * statistic + slack
-    slack: float = 0.2  # c
-    multiplier: Literal["state", "scalar", "const", "zero", "infinite"] = "state"  # lambda
-    initial_multiplier: float = 2.0  # lambda_0 in every state; the value of "const"
-    multiplier_lr: float = 3e-6  # 0.01 of the critic's
-    target_action: Literal["mean", "clipped_noise", "sample"] = "clipped_noise"  # a' of the target
-    target_noise: float = 0.2  # deviation of "clipped_noise", cut at +-0.5
-    explore_std: float = 0.05**0.5  # deviation of the acting policy
-    average_rate: float = 0.002  # Polyak rate of the actor that acts; 1 is the online actor
-    expert_schedule: Literal["always", "burst"] = "always"  # every iteration, or 50 per 50 new
-    burst: int = 50  # intervention steps between bursts, and steps of one
-    clip_norm: float = 40.0  # global gradient norm per network
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(
-            self,
-            {
-                "discount": (0 <= self.discount < 1, "a number in [0, 1)"),
-                "tau": (0 < self.tau <= 1, "a number in (0, 1]"),
-                "critics": (self.critics >= 1, "at least 1"),
-                "scale_bounds": (0 < self.scale_bounds[0] < self.scale_bounds[1], "0 < low < high"),
-                "kappa": (self.kappa >= 0, "0 or more"),
-                "target_noise": (self.target_noise >= 0, "0 or more"),
-                "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
-                "burst": (self.burst >= 1, "at least 1"),
-            }
-            | positive(self, "initial_multiplier", "multiplier_lr", "explore_std", "clip_norm"),
-        )
+GROUPS = 16  # coarse cells of the hierarchical multiplier
 
 
 class SiLRIAgent(Agent):
@@ -95,39 +63,82 @@ class SiLRIAgent(Agent):
     expert: TrainState
     multiplier: TrainState
     gripper: TrainState | None = struct.field(default=None)
+    average_expert: Params | None = struct.field(default=None)  # None: the online one acts
+    average_gripper: Params | None = struct.field(default=None)
+    q_slope: jax.Array | None = struct.field(default=None)
 
     # -- the human policy beta ---------------------------------------------------------------
 
     def human(
         self, features: jax.Array, params: Params | None = None
-    ) -> tuple[jax.Array, jax.Array]:
-        """mu(s) and the deviation sigma(s), (..., D) each."""
-        mean, scale = self.expert(features, params=params)
-        return mean, jnp.sqrt(scale) if self.config.expert_scale == "variance" else scale
+    ) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """mu(s), the deviation sigma(s), (..., D) each, and the novelty of s, (...,).
 
-    def expert_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
-        """-sum m log N(a_human; mu(s), sigma(s)^2) / sum m, m = 1 where a person acted."""
-        mean, std = self.human(features, params)
+        The members' mean; the root of their mean variance, which is the person's inconsistency;
+        and the root of the summed variance of their means: large where nobody has shown anything.
+        """
+        means, scales = self._members(features, params)
+        variances = scales if self.config.expert_scale == "variance" else scales * scales
+        novelty = safe_norm(jnp.std(means, axis=0))
+        return means.mean(axis=0), jnp.sqrt(variances.mean(axis=0)), novelty
+
+    def _members(self, features: jax.Array, params: Params | None) -> tuple[jax.Array, jax.Array]:
+        """Mean and scale of every member, (K, ..., D)."""
+        mean, scale = self.expert(
+            features, params=self.average_expert if params is None else params
+        )
+        return (mean[None], scale[None]) if self.config.experts == 1 else (mean, scale)
+
+    def expert_loss(
+        self, params: Params, features: jax.Array, batch: Batch, weight: jax.Array
+    ) -> Loss:
+        """-sum w log N(a; mu_k(s), sigma_k(s)^2) / sum w, summed over members k; w is (B,)."""
+        means, scales = self._members(features, params)
+        stds = jnp.sqrt(scales) if self.config.expert_scale == "variance" else scales
         actions = continuous_part(self.action_spec, batch.human_action)
-        nll = -masked_mean(normal_log_prob(actions, mean, std), batch.is_intervention)
+        log_prob = normal_log_prob(actions[None], means, stds)
+        nll = -jnp.sum(log_prob * weight[None]) / jnp.maximum(jnp.sum(weight), 1e-6)
         return nll, {
-            "expert/nll": nll,
-            "expert/std": masked_mean(jnp.mean(std, axis=-1), batch.is_intervention),
+            "expert/nll": nll / len(means),
+            "expert/std": masked_mean(jnp.mean(stds, axis=(0, -1)), batch.is_guidance),
         }
 
-    def allowed(self, std: jax.Array) -> jax.Array:
+    def guidance_weights(self, features: jax.Array, batch: Batch) -> jax.Array:
+        """(B,) 1 for what is to be imitated, less where the critic sees better than it."""
+        if not self.config.advantage_scale:
+            return batch.is_guidance
+        actions = continuous_part(self.action_spec, batch.human_action)
+        policy = self.actor(features, params=self.average_actor)
+        advantage = self.critic(features, actions).min(0) - self.critic(features, policy).min(0)
+        weight = jnp.exp(advantage / (self.config.advantage_scale * self.q_slope))
+        return batch.is_guidance * jnp.clip(weight, 0.05, 1.0)
+
+    def allowed(self, std: jax.Array, novelty: jax.Array | float = 0.0) -> jax.Array:
         """bound(s) from sigma(s): (..., D) -> (...,). Eq. 3: kappa * spread + slack."""
-        if self.config.bound == "sum_var":
+        kind = self.config.bound
+        if kind == "none":
+            spread = jnp.zeros(std.shape[:-1], std.dtype)
+        elif kind == "sum_var":
             spread = jnp.sum(std * std, axis=-1)
         else:
-            spread = (jnp.sum if self.config.bound == "sum_std" else jnp.mean)(std, axis=-1)
-        return self.config.kappa * spread + self.config.slack
+            spread = (jnp.sum if kind == "sum_std" else jnp.mean)(std, axis=-1)
+        more = self.config.novelty_weight * novelty
+        return self.config.kappa * spread + self.config.slack + more
 
-    def distance(self, actions: jax.Array, human_mean: jax.Array) -> jax.Array:
-        """D(s) between two continuous actions: (..., D) -> (...,)."""
+    def distance(self, actions: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
+        """D(s) between a continuous action and the human policy: (..., D) -> (...,)."""
+        difference = actions - mean
         if self.config.distance == "l2":
-            return safe_norm(actions - human_mean)
-        return jnp.sum((actions - human_mean) ** 2, axis=-1)
+            return safe_norm(difference)
+        if self.config.distance == "sq_l2":
+            return jnp.sum(difference**2, axis=-1)
+        deviation = jnp.maximum(std, self.config.least_deviation)
+        if self.config.distance == "kl":
+            return 0.5 * jnp.sum((difference / deviation) ** 2, axis=-1)
+        if self.config.distance == "mahalanobis":
+            return safe_norm(difference / deviation) / math.sqrt(actions.shape[-1])
+        excess = jnp.abs(difference) - self.config.kappa * deviation
+        return jnp.sum(jax.nn.relu(excess), axis=-1)
 
     # -- critic ------------------------------------------------------------------------------
 
@@ -167,13 +178,15 @@ class SiLRIAgent(Agent):
         imitation). Computed on the whole mixed batch; lambda, mu and Q are constants here.
         """
         actions = self.actor(features, params=params)
-        distance = self.distance(actions, self.human(features)[0])
+        human_mean, human_std, _ = self.human(features)
+        distance = self.distance(actions, human_mean, human_std)
         if self.config.multiplier == "infinite":
             loss, q = jnp.mean(distance), jnp.zeros(())
         else:
             q_policy = self.critic(features, actions).min(axis=0)
             multiplier = self.multiplier_values(features)
-            loss = jnp.mean((-q_policy + multiplier * distance) / (1.0 + multiplier))
+            scaled = q_policy / self.q_slope if self.config.q_scale == "slope" else q_policy
+            loss = jnp.mean((-scaled + multiplier * distance) / (1.0 + multiplier))
             q = jnp.mean(q_policy)
         by_person = batch.is_intervention
         return loss, {
@@ -183,6 +196,12 @@ class SiLRIAgent(Agent):
             "actor/distance_human_states": masked_mean(distance, by_person),
             "actor/distance_policy_states": masked_mean(distance, 1.0 - by_person),
         }
+
+    def slope(self, features: jax.Array) -> jax.Array:
+        """mean_s ||grad_a min_k Q_k(s, a)|| at a = pi(s)."""
+        actions = self.actor(features)
+        grads = jax.grad(lambda a: jnp.sum(self.critic(features, a).min(axis=0)))(actions)
+        return jnp.mean(safe_norm(grads))
 
     def warm_start_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """-mean log N(a_human; pi(s), explore_std^2): cloning before the first episode."""
@@ -206,9 +225,9 @@ class SiLRIAgent(Agent):
 
     def multiplier_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """Eq. 11: -mean [ lambda(s) sg(D(s) - bound(s)) ]; lambda rises where D > bound."""
-        human_mean, human_std = self.human(features)
-        distance = self.distance(self.actor(features), human_mean)
-        bound = self.allowed(human_std)
+        human_mean, human_std, novelty = self.human(features)
+        distance = self.distance(self.actor(features), human_mean, human_std)
+        bound = self.allowed(human_std, novelty)
         violation = jax.lax.stop_gradient(distance - bound)
         values = self.multiplier_values(features, params)
         by_person = batch.is_intervention
@@ -238,11 +257,13 @@ class SiLRIAgent(Agent):
 
     def update_expert(self, features: jax.Array, batch: Batch) -> tuple[Self, Info]:
         """One step of beta; nothing moves if nobody intervened in the batch."""
+        weight = self.guidance_weights(features, batch)
         expert, info = self.expert.apply_loss_if(
-            batch.is_intervention.any(),
-            lambda params: self.expert_loss(params, features, batch),
+            batch.is_guidance.any(),
+            lambda params: self.expert_loss(params, features, batch, weight),
         )
-        return self.replace(expert=expert), info
+        average = follow(expert.params, self.average_expert, self.config.expert_rate)
+        return self.replace(expert=expert, average_expert=average), info
 
     @jax.jit
     def update(self, batch: Batch) -> tuple[Self, Info]:
@@ -263,14 +284,21 @@ class SiLRIAgent(Agent):
             guidance = guidance_rows((last, last_batch), self.config.online_fraction)
             agent, extra = agent.update_expert(*guidance)
             info |= extra
+        if agent.q_slope is not None:
+            slope = agent.slope(last)
+            agent = agent.replace(q_slope=agent.q_slope + 0.01 * (slope - agent.q_slope))
+            info |= {"critic/slope": slope}
         actor, extra = agent.actor.apply_loss(
             lambda params: agent.actor_loss(params, last, last_batch)
         )
         average = polyak(actor.params, agent.average_actor, self.config.average_rate)
         agent, info = agent.replace(actor=actor, average_actor=average), info | extra
         gripper, extra = update_gripper(agent.gripper, agent.action_spec, last, last_batch)
+        if gripper is not None:
+            average = follow(gripper.params, agent.average_gripper, self.config.average_rate)
+            agent = agent.replace(average_gripper=average)
         agent, info = agent.replace(gripper=gripper), info | extra
-        if self.config.multiplier in ("state", "scalar"):
+        if self.config.multiplier in ("state", "groups", "scalar"):
             multiplier, extra = agent.multiplier.apply_loss(
                 lambda params: agent.multiplier_loss(params, last, last_batch)
             )
@@ -295,6 +323,10 @@ class SiLRIAgent(Agent):
         agent, infos = jax.lax.scan(step, self, (features, batch))
         actor_params = agent.actor.params
         agent = agent.replace(target_actor=actor_params, average_actor=actor_params)
+        if agent.average_expert is not None:
+            agent = agent.replace(average_expert=agent.expert.params)
+        if agent.average_gripper is not None and agent.gripper is not None:
+            agent = agent.replace(average_gripper=agent.gripper.params)
         return agent, jax.tree.map(lambda x: x[-1], infos)
 
     @jax.jit
@@ -315,7 +347,11 @@ class SiLRIAgent(Agent):
     # -- acting ------------------------------------------------------------------------------------
 
     def _whole_action(self, continuous: jax.Array, features: jax.Array) -> jax.Array:
-        return join(self.action_spec, continuous, gripper_command(self.gripper, features))
+        return join(
+            self.action_spec,
+            continuous,
+            gripper_command(self.gripper, features, self.average_gripper),
+        )
 
     def mean_action(self, features: jax.Array) -> jax.Array:
         """The actor's mean and the likeliest gripper command."""
@@ -324,15 +360,15 @@ class SiLRIAgent(Agent):
     def policy(self, features: jax.Array, key: jax.Array, explore: bool) -> tuple[jax.Array, Info]:
         """Acts; diagnostics say why: lambda, bound, distance, the person as learned, both Q."""
         mean = self.actor(features, params=self.average_actor)
-        human_mean, human_std = self.human(features)
+        human_mean, human_std, novelty = self.human(features)
         continuous = mean
         if explore:
             noise = jax.random.normal(key, mean.shape, mean.dtype)
             continuous = jnp.clip(mean + self.config.explore_std * noise, -1.0, 1.0)
         diagnostics = {
             "lambda": self.multiplier_values(features),
-            "bound": self.allowed(human_std),
-            "distance": self.distance(mean, human_mean),
+            "bound": self.allowed(human_std, novelty),
+            "distance": self.distance(mean, human_mean, human_std),
             "q_policy": self.critic(features, mean).min(axis=0),
             "q_human": self.critic(features, human_mean).min(axis=0),
         }
@@ -354,8 +390,14 @@ class SiLRIAgent(Agent):
         critics = EnsembleCritic(trunk, config.critics)
         critic = TrainState.create(critics, keys[0], features, actions, **rate)
         actor = TrainState.create(MeanPolicy(trunk, size), keys[1], features, **rate)
-        human = GaussianPolicy(trunk, size, scale_bounds=config.scale_bounds)
-        multiplier = Multiplier(trunk, config.initial_multiplier)
+        human: nn.Module = GaussianPolicy(trunk, size, scale_bounds=config.scale_bounds)
+        if config.experts > 1:
+            human = EnsembleGaussian(trunk, size, config.experts, config.scale_bounds)
+        groups = GROUPS if config.multiplier == "groups" else 0
+        multiplier = Multiplier(trunk, config.initial_multiplier, groups)
+        expert = TrainState.create(human, keys[2], features, decay=config.expert_decay, **rate)
+        gripper = create_gripper(spec.action, trunk, keys[4], features, **rate)
+        averaged = config.average_gripper and config.average_rate < 1
         return cls(
             **fields,
             critic=critic,
@@ -363,37 +405,10 @@ class SiLRIAgent(Agent):
             actor=actor,
             target_actor=actor.params,
             average_actor=actor.params,
-            expert=TrainState.create(human, keys[2], features, **rate),
+            expert=expert,
             multiplier=TrainState.create(multiplier, keys[3], features, **slow),
-            gripper=create_gripper(spec.action, trunk, keys[4], features, **rate),
+            gripper=gripper,
+            average_expert=expert.params if config.expert_rate < 1 else None,
+            average_gripper=gripper.params if gripper is not None and averaged else None,
+            q_slope=jnp.ones(()) if config.needs_slope else None,
         )
-
-
-DEFAULT = SiLRIConfig()
-RELEASED = replace(
-    DEFAULT,
-    scale_bounds=(1e-5, 2.0),
-    target_action="sample",
-    average_rate=1.0,
-    initial_multiplier=math.log(2.0),
-    expert_schedule="burst",
-)
-PAPER = replace(
-    RELEASED,
-    distance="sq_l2",
-    expert_scale="std",
-    scale_bounds=(1e-3, 1.0),
-    bound="mean_std",
-    kappa=6.0,
-    slack=0.1,
-    target_action="clipped_noise",
-)
-CONST = replace(DEFAULT, multiplier="const", initial_multiplier=0.5)
-PRESETS = {
-    "default": Preset(DEFAULT, "silri's own setting"),
-    "released": Preset(RELEASED, "the published code: l2, bound = summed variance + 0.2"),
-    "paper": Preset(PAPER, "the paper's text: squared l2, bound = 6 mean deviation + 0.1"),
-    "const": Preset(CONST, "ablation: lambda = 0.5"),
-    "no_rl": Preset(replace(DEFAULT, multiplier="infinite"), "ablation: imitation only"),
-    "no_bc": Preset(replace(DEFAULT, multiplier="zero"), "ablation: reinforcement only"),
-}

@@ -14,11 +14,30 @@ from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 
 # Raised when a field is added or changes its meaning; written into config.json and policy.json.
-FORMAT = 2
+FORMAT = 3
 # What a configuration of an earlier format lacks, with the value that it stood for.
 _ADDED: dict[int, dict[str, dict[str, Any]]] = {
     2: {
         "runtime": {"rate_hz": 0.0, "updates_per_step": 1.0, "publish_every": 50, "max_lag": 1_000}
+    },
+    3: {"agent": {"own_fraction": 0.0, "n_step": 1}},
+}
+# The same of fields that only one algorithm has.
+_ADDED_TO_AGENT: dict[int, dict[str, dict[str, Any]]] = {
+    3: {
+        "silri": {
+            "least_deviation": 0.1,
+            "average_gripper": False,
+            "expert_decay": 0.0,
+            "expert_rate": 1.0,
+            "experts": 1,
+            "novelty_weight": 0.0,
+            "advantage_scale": 0.0,
+            "q_scale": "none",
+        },
+        "hil_serl": {"average_rate": 1.0},
+        "hg_dagger": {"decay": 0.0, "average_rate": 1.0},
+        "bc": {"decay": 0.0, "average_rate": 1.0},
     },
 }
 
@@ -43,7 +62,9 @@ def migrate(data: Any, version: Any, where: str) -> Any:
     if not isinstance(data, dict):
         return data
     for number in range(version + 1, FORMAT + 1):
-        for section, fields in _ADDED[number].items():
+        of_agent = _ADDED_TO_AGENT.get(number, {}).get(data.get("agent_name", "silri"), {})
+        for section, common in _ADDED[number].items():
+            fields = common | of_agent if section == "agent" else common
             present = data.get(section)
             if isinstance(present, dict):
                 data = {**data, section: {**fields, **present}}

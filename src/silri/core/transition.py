@@ -59,6 +59,8 @@ class Batch(NamedTuple):
         human_action: (..., A); equals ``action`` (never NaN) where nobody intervened.
         reward, mask, grasp_penalty: (...,) float32; ``mask`` is :func:`bootstrap_mask`.
         is_intervention: (...,) float32, 1 where a person was in control.
+        is_guidance: (...,) float32, 1 where the action is one to imitate: a person's, or the
+            robot's own in a row that was drawn for having led to success.
         extras: dict of (..., *shape).
     """
 
@@ -69,6 +71,7 @@ class Batch(NamedTuple):
     mask: Any
     next_observation: dict[str, Any]
     is_intervention: Any
+    is_guidance: Any
     grasp_penalty: Any
     extras: dict[str, Any] = {}  # noqa: RUF012  a NamedTuple default that nobody mutates
 
@@ -100,14 +103,20 @@ def fake_batch(
         }
 
     action = spec.action.snap(rng.uniform(-1, 1, (*batch_shape, spec.action.size)))
+    before = observation()
+    reward = rng.uniform(-1, 1, batch_shape).astype(np.float32)
+    mask = bootstrap_mask(rng.random(batch_shape) < 0.1)
+    after = observation()
+    flags = (rng.random(batch_shape) < interventions).astype(np.float32)
     return Batch(
-        observation=observation(),
+        observation=before,
         action=action,
         human_action=action.copy(),
-        reward=rng.uniform(-1, 1, batch_shape).astype(np.float32),
-        mask=bootstrap_mask(rng.random(batch_shape) < 0.1),
-        next_observation=observation(),
-        is_intervention=(rng.random(batch_shape) < interventions).astype(np.float32),
+        reward=reward,
+        mask=mask,
+        next_observation=after,
+        is_intervention=flags,
+        is_guidance=flags.copy(),
         grasp_penalty=np.where(rng.random(batch_shape) < 0.1, -0.02, 0.0).astype(np.float32),
         extras={},
     )

@@ -1,9 +1,10 @@
-"""Two replays and how a batch is drawn from them.
+"""The replays and how a batch is drawn from them.
 
 ::
 
     D_R  online     every executed online transition, the policy's and the human's
     D_I  guidance   demonstrations, and every online transition where a person was in control
+    D_S  own        optional: what the robot did by itself on the way to a success
 """
 
 from __future__ import annotations
@@ -27,9 +28,23 @@ class Mixer:
     """
 
     def __init__(
-        self, online: Replay, guidance: Replay, batch_size: int, online_fraction: float = 0.5
+        self,
+        online: Replay,
+        guidance: Replay,
+        batch_size: int,
+        online_fraction: float = 0.5,
+        own: Replay | None = None,
+        own_fraction: float = 0.0,
     ) -> None:
-        """A mixer over two replays of the same spec and extras.
+        """A mixer over replays of the same spec and extras.
+
+        Args:
+            online: D_R.
+            guidance: D_I.
+            batch_size: B.
+            online_fraction: share of a batch that is drawn from D_R.
+            own: D_S; None keeps none.
+            own_fraction: share of the other rows that is drawn from D_S once it has any.
 
         Raises:
             ConfigError: on a batch size below 1, a fraction outside [0, 1], or replays whose
@@ -39,15 +54,18 @@ class Mixer:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         if not 0.0 <= online_fraction <= 1.0:
             raise ConfigError(f"online_fraction must be in [0, 1], got {online_fraction}")
-        if online.layout != guidance.layout:
+        if not 0.0 <= own_fraction < 1.0:
+            raise ConfigError(f"own_fraction must be in [0, 1), got {own_fraction}")
+        if any(replay.layout != online.layout for replay in (guidance, own or guidance)):
             raise ConfigError(
-                "the online and the guidance replay hold different columns; "
-                "make both with the same spec and extras"
+                "the replays hold different columns; make them with the same spec and extras"
             )
         self.online = online
         self.guidance = guidance
+        self.own = own
         self.batch_size = batch_size
         self.online_rows = round(batch_size * online_fraction)
+        self.own_rows = round((batch_size - self.online_rows) * own_fraction)
 
     def add(self, episode: Episode) -> None:
         """Put a stored episode where it belongs.
@@ -69,12 +87,15 @@ class Mixer:
         self.online.add(episode)
         if flags.any():
             self.guidance.add(episode, flags)
+        if self.own is not None and (unaided := _unaided_tail(episode)).any():
+            self.own.add(episode, unaided)
 
     def sample(self, rng: np.random.Generator, updates: int) -> tuple[Batch, dict[str, float]]:
         """A batch with leading axes (U, B), and the mix that was drawn.
 
-        Within a batch the first ``online_rows`` come from D_R, the rest from D_I. While one of
-        them is empty the other fills its place; flags tell the truth all the same.
+        Within a batch the first ``online_rows`` come from D_R, the last ``own_rows`` from D_S if
+        it has any, the rest from D_I. While D_R or D_I is empty the other fills its place; flags
+        tell the truth all the same, but that rows of D_S count as guidance.
 
         Args:
             rng: of this iteration.
@@ -94,10 +115,15 @@ class Mixer:
         second = self.guidance if len(self.guidance) else self.online
         rows = self.online.layout.allocate((updates, self.batch_size))
         from_online = demos = 0
-        for replay, part in (
-            (first, slice(0, self.online_rows)),
-            (second, slice(self.online_rows, self.batch_size)),
-        ):
+        own_rows = 0
+        if self.own is not None:
+            share = len(self.own) / max(len(self.own) + len(self.guidance), 1)
+            own_rows = min(self.own_rows, round(share * (self.batch_size - self.online_rows)))
+        split = self.batch_size - own_rows
+        parts = [(first, slice(0, self.online_rows)), (second, slice(self.online_rows, split))]
+        if self.own is not None and own_rows:
+            parts.append((self.own, slice(split, self.batch_size)))
+        for replay, part in parts:
             slots = replay.draw(rng, (updates, part.stop - part.start))
             for update in range(updates):
                 # Row by row of U, so that each piece of ``rows`` is contiguous.
@@ -111,10 +137,12 @@ class Mixer:
             from_online += slots.size if replay is self.online else 0
             demos += int(np.count_nonzero(replay.is_demo[slots]))  # D_R has none
         batch = self.online.layout.batch(rows)
+        batch.is_guidance[:, split:] = 1.0
         total = updates * self.batch_size
         mix = {
             "mix/online": from_online / total,
-            "mix/intervention": (total - from_online - demos) / total,
+            "mix/intervention": (total - from_online - demos) / total - own_rows / self.batch_size,
+            "mix/own": own_rows / self.batch_size,
             "mix/demo": demos / total,
             "mix/human": int(np.count_nonzero(batch.is_intervention)) / total,
         }
@@ -131,3 +159,15 @@ class Mixer:
         if not len(self.guidance):
             raise DataError("no demonstration and no intervention to sample from")
         return self.guidance.sample(rng, (updates, batch))
+
+
+def _unaided_tail(episode: Episode) -> np.ndarray:
+    """(T,) bool: of a success, what the robot did after the person had let go for good.
+
+    Before that a person saw a reason to take over, so those steps are nobody's example.
+    """
+    if not episode.success:
+        return np.zeros(len(episode), np.bool_)
+    flags = episode.frames["is_intervention"]
+    later = np.cumsum(flags[::-1])[::-1]
+    return np.asarray(later == 0)

@@ -90,6 +90,7 @@ class Layout:
             mask=columns["mask",],
             next_observation=group("next_observation"),
             is_intervention=columns["is_intervention",],
+            is_guidance=columns["is_intervention",].copy(),
             grasp_penalty=columns["grasp_penalty",],
             extras=group("extras"),
         )
@@ -113,7 +114,11 @@ class Replay:
     """
 
     def __init__(
-        self, capacity: int, spec: EnvSpec, extras: Mapping[str, ArraySpec] | None = None
+        self,
+        capacity: int,
+        spec: EnvSpec,
+        extras: Mapping[str, ArraySpec] | None = None,
+        horizon: tuple[int, float] = (1, 1.0),
     ) -> None:
         """An empty ring.
 
@@ -121,6 +126,9 @@ class Replay:
             capacity: transitions; memory is reserved, but touched only as it fills.
             spec: of the environment.
             extras: the columns of ``Transition.extras`` to keep, with their shapes.
+            horizon: (n, gamma). ``reward`` becomes the discounted sum of up to n rewards,
+                ``next_observation`` what follows the last of them, and ``mask`` carries the
+                powers of gamma that a one-step target lacks: r + gamma mask Q stays the target.
 
         Raises:
             SpecError: if ``capacity`` is not positive.
@@ -133,6 +141,7 @@ class Replay:
         self.step = np.zeros(capacity, np.int64)
         self.is_demo = np.zeros(capacity, np.bool_)
         self._spec = spec
+        self._horizon = horizon
         self._rows = self.layout.allocate((capacity,))
         self._size = 0
         self._next = 0
@@ -217,7 +226,7 @@ class Replay:
         self, episode: Episode, steps: np.ndarray
     ) -> tuple[np.ndarray, dict[Path, np.ndarray]]:
         """The transitions at ``steps`` as (n, width) rows and separate columns, checked."""
-        columns = _columns(episode, steps, self._spec)
+        columns = _columns(episode, steps, self._spec, self._horizon)
         for path in self.layout.packed.keys() | self.layout.separate.keys():
             if path not in columns:
                 raise SpecError(
@@ -246,7 +255,9 @@ class Replay:
         return packed, separate
 
 
-def _columns(episode: Episode, steps: np.ndarray, spec: EnvSpec) -> dict[Path, np.ndarray]:
+def _columns(
+    episode: Episode, steps: np.ndarray, spec: EnvSpec, horizon: tuple[int, float]
+) -> dict[Path, np.ndarray]:
     """What a batch has, taken from an episode at ``steps`` (n,)."""
     missing = set(spec.observation) - set(episode.observations)
     if missing:
@@ -255,19 +266,40 @@ def _columns(episode: Episode, steps: np.ndarray, spec: EnvSpec) -> dict[Path, n
             f"{spec.name}; it has {sorted(episode.observations)}"
         )
     columns: dict[Path, np.ndarray] = {}
+    reward, ends, mask = _returns(episode, steps, *horizon)
     for key in spec.observation:
         columns["observation", key] = episode.observations[key][steps]
-        columns["next_observation", key] = episode.observations[key][steps + 1]
+        columns["next_observation", key] = episode.observations[key][ends]
     frames = {name: column[steps] for name, column in episode.frames.items()}
     flags = frames["is_intervention"].astype(np.bool_)
     columns["action",] = frames["action"]
     columns["human_action",] = np.where(flags[:, None], frames["human_action"], frames["action"])
-    columns["reward",] = frames["reward"]
-    columns["mask",] = bootstrap_mask(frames["terminated"])
+    columns["reward",], columns["mask",] = reward, mask
     columns["is_intervention",] = flags.astype(np.float32)
     columns["grasp_penalty",] = frames["grasp_penalty"]
     columns |= {("extras", key): column[steps] for key, column in episode.extras.items()}
     return columns
+
+
+def _returns(
+    episode: Episode, steps: np.ndarray, n: int, discount: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each step: sum of up to n rewards, the index that follows, and its mask; (S,) each.
+
+    A return ends with its episode: at a time-out it bootstraps from the true last observation,
+    after as many rewards as there were. It ends at a hand-over, too: what a person made of a state
+    says nothing about what the policy would have made of it, and the other way round.
+    """
+    flags = episode.frames["is_intervention"]
+    stops = np.append(np.flatnonzero(flags[1:] != flags[:-1]) + 1, len(episode))
+    ends = np.minimum(steps + n, stops[np.searchsorted(stops, steps, side="right")])
+    reward = np.zeros(len(steps), np.float32)
+    for k in range(n):
+        inside = steps + k < ends
+        index = np.minimum(steps + k, len(episode) - 1)
+        reward += inside * np.float32(discount**k) * episode.frames["reward"][index]
+    mask = bootstrap_mask(episode.frames["terminated"][ends - 1])
+    return reward, ends, mask * np.float32(discount) ** (ends - steps - 1).astype(np.float32)
 
 
 def _check_shape(episode: Episode, path: Path, column: np.ndarray, shape: tuple[int, ...]) -> None:

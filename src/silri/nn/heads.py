@@ -11,6 +11,7 @@ from silri.nn.distributions import soft_clip
 from silri.nn.mlp import MLP, Trunk, uniform_init
 
 _POLICY_INIT = uniform_init(0.05)
+GROUP_RATE = 100.0  # of a coarse multiplier, relative to the network's
 
 
 class MeanPolicy(nn.Module):
@@ -50,6 +51,30 @@ class GaussianPolicy(nn.Module):
         low, high = np.log(self.scale_bounds)
         scale = jnp.exp(soft_clip(log_scale, float(low), float(high)))
         return (jnp.tanh(mean) if self.squash_mean else mean), scale
+
+
+class EnsembleGaussian(nn.Module):
+    """K independent Gaussian policies with tanh means: (..., F) -> mean, scale (K, ..., D)."""
+
+    trunk: Trunk
+    size: int
+    members: int = 1
+    scale_bounds: tuple[float, float] = (1e-3, 2.0)
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
+        ensemble = nn.vmap(
+            GaussianPolicy,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=None,
+            out_axes=0,
+            axis_size=self.members,
+        )
+        members: tuple[jax.Array, jax.Array] = ensemble(
+            self.trunk, self.size, True, self.scale_bounds
+        )(features)
+        return members
 
 
 class GripperHead(nn.Module):
@@ -125,10 +150,16 @@ class Multiplier(nn.Module):
 
     The output layer starts at zero weights, so that lambda_0(s) = ``initial`` in every state
     (trap T3: the published code drops its own initialisation).
+
+    Attributes:
+        trunk, initial: of the network.
+        groups: 0, or a hierarchy: coarse values of so many soft groups of states, which move
+            :data:`GROUP_RATE` times as fast as the network, and the network as fine correction.
     """
 
     trunk: Trunk
     initial: float = float(np.log(2.0))
+    groups: int = 0
 
     @nn.compact
     def __call__(self, features: jax.Array) -> jax.Array:
@@ -137,7 +168,15 @@ class Multiplier(nn.Module):
         raw = nn.Dense(
             1, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(bias)
         )(hidden)
-        return jnp.squeeze(jax.nn.softplus(raw), axis=-1)
+        raw = jnp.squeeze(raw, axis=-1)
+        if self.groups:
+            # Adam's step does not depend on the gradient's size, so a factor on the parameter
+            # is a factor on its rate.
+            coarse = GROUP_RATE * self.param("coarse", nn.initializers.zeros, (self.groups,))
+            size = (features.shape[-1], self.groups)
+            cells = jax.lax.stop_gradient(self.param("cells", nn.initializers.normal(1.0), size))
+            raw = raw + jax.nn.softmax(features @ cells, axis=-1) @ coarse
+        return jax.nn.softplus(raw)
 
 
 def _encoder_trunk(trunk: Trunk, widths: tuple[int, ...]) -> Trunk:

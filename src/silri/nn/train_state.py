@@ -18,9 +18,14 @@ Loss = tuple[jax.Array, Info]  # the scalar to minimise, and its metrics
 
 
 @functools.cache
-def adam(learning_rate: float, clip: float | None = None) -> optax.GradientTransformation:
-    """Adam, after a global-norm clip if asked; cached, so that equal agents share compiled code."""
-    steps = [optax.adam(learning_rate)]
+def adam(
+    learning_rate: float, clip: float | None = None, decay: float = 0.0
+) -> optax.GradientTransformation:
+    """Adam, after a global-norm clip if asked; cached, so that equal agents share compiled code.
+
+    ``decay`` is decoupled (AdamW): every step shrinks the weights by learning_rate * decay.
+    """
+    steps = [optax.adamw(learning_rate, weight_decay=decay) if decay else optax.adam(learning_rate)]
     if clip is not None:
         steps.insert(0, optax.clip_by_global_norm(clip))
     return optax.chain(*steps)
@@ -46,9 +51,10 @@ class TrainState(struct.PyTreeNode):
         *inputs: jax.Array,
         learning_rate: float,
         clip: float | None = None,
+        decay: float = 0.0,
     ) -> TrainState:
         """Initialise ``module`` on ``inputs`` with an Adam of its own."""
-        optimizer = adam(learning_rate, clip)
+        optimizer = adam(learning_rate, clip, decay)
         params = _initialise(module, key, *inputs)
         return cls(
             params=params, opt_state=optimizer.init(params), module=module, optimizer=optimizer
@@ -89,6 +95,11 @@ class TrainState(struct.PyTreeNode):
 def _initialise(module: nn.Module, key: jax.Array, *inputs: jax.Array) -> Params:
     # Not jax.jit(module.init): a bound method is new each time, and so would its compilation be.
     return module.init(key, *inputs)["params"]
+
+
+def follow(online: Params, average: Params | None, rate: float) -> Params | None:
+    """:func:`polyak` for an average that may not be kept: None stays None."""
+    return None if average is None else polyak(online, average, rate)
 
 
 def polyak(online: Params, target: Params, tau: float) -> Params:

@@ -74,11 +74,15 @@ class Session:
         self._clock = clock or MonotonicClock()
         self._entry = load_agent(config.agent_name)
         self.checkpoints = CheckpointStore(folder.checkpoints, keep=config.runtime.checkpoints_kept)
+        own = config.agent.own_fraction
+        horizon = config.agent.horizon
         self.mixer = Mixer(
-            Replay(config.data.online_capacity, spec),
-            Replay(config.data.guidance_capacity, spec),
+            Replay(config.data.online_capacity, spec, horizon=horizon),
+            Replay(config.data.guidance_capacity, spec, horizon=horizon),
             config.agent.batch_size,
             config.agent.online_fraction,
+            Replay(config.data.guidance_capacity, spec, horizon=horizon) if own else None,
+            own,
         )
         self.agent: Agent
         self._metrics: MetricsWriter | None = None
