@@ -48,7 +48,7 @@ def test_fields_reach_the_configuration():
     ("agent", "preset", "message"),
     [
         ("silry", "default", r"unknown agent 'silry'\. Did you mean 'silri'\? Known: silri, "),
-        ("silri", "publish", r"unknown preset of agent silri 'publish'.*default, first, released, paper"),
+        ("silri", "publish", r"preset of agent silri 'publish'.*default, first, released, paper"),
         ("bc", "released", r"unknown preset of agent bc 'released'.*default, published"),
     ],
 )

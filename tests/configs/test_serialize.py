@@ -144,8 +144,10 @@ def test_differences_name_every_leaf():
 
 
 SINCE_THIRD = {
-    "silri": ["least_deviation", "average_gripper", "expert_decay", "expert_rate", "experts"]
-    + ["novelty_weight", "advantage_scale", "q_scale"],
+    "silri": [
+        *("least_deviation", "average_gripper", "expert_decay", "expert_rate", "experts"),
+        *("novelty_weight", "advantage_scale", "q_scale"),
+    ],
     "hil_serl": ["average_rate"],
     "hg_dagger": ["decay", "average_rate"],
     "bc": ["decay", "average_rate"],

@@ -74,7 +74,7 @@ def test_an_operator_who_cannot_do_it_is_an_error_with_remedies():
             return np.ones(self.arms)
 
     env = Hopeless()
-    with pytest.raises(ConfigError, match=r"in 0 of 20 attempts on fake/one-arm.*reset_range"):
+    with pytest.raises(ConfigError, match=r"in 0 of 100 attempts on fake/one-arm.*reset_range"):
         list(record(2, env=env))
     assert len(env.resets) == 2 * ATTEMPTS_PER_DEMO
 

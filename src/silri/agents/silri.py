@@ -25,7 +25,6 @@ from __future__ import annotations
 import math
 from typing import Self
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -38,13 +37,7 @@ from silri.core.specs import EnvSpec
 from silri.core.transition import Batch
 from silri.nn.actions import continuous_part, join
 from silri.nn.distributions import normal_log_prob, safe_norm
-from silri.nn.heads import (
-    EnsembleCritic,
-    EnsembleGaussian,
-    GaussianPolicy,
-    MeanPolicy,
-    Multiplier,
-)
+from silri.nn.heads import EnsembleCritic, MeanPolicy, Multiplier, human_policy
 from silri.nn.train_state import Info, Loss, Params, TrainState, follow, polyak
 
 __all__ = ["PRESETS", "SiLRIAgent", "SiLRIConfig"]
@@ -347,11 +340,8 @@ class SiLRIAgent(Agent):
     # -- acting ------------------------------------------------------------------------------------
 
     def _whole_action(self, continuous: jax.Array, features: jax.Array) -> jax.Array:
-        return join(
-            self.action_spec,
-            continuous,
-            gripper_command(self.gripper, features, self.average_gripper),
-        )
+        command = gripper_command(self.gripper, features, self.average_gripper)
+        return join(self.action_spec, continuous, command)
 
     def mean_action(self, features: jax.Array) -> jax.Array:
         """The actor's mean and the likeliest gripper command."""
@@ -390,9 +380,7 @@ class SiLRIAgent(Agent):
         critics = EnsembleCritic(trunk, config.critics)
         critic = TrainState.create(critics, keys[0], features, actions, **rate)
         actor = TrainState.create(MeanPolicy(trunk, size), keys[1], features, **rate)
-        human: nn.Module = GaussianPolicy(trunk, size, scale_bounds=config.scale_bounds)
-        if config.experts > 1:
-            human = EnsembleGaussian(trunk, size, config.experts, config.scale_bounds)
+        human = human_policy(trunk, size, config.experts, config.scale_bounds)
         groups = GROUPS if config.multiplier == "groups" else 0
         multiplier = Multiplier(trunk, config.initial_multiplier, groups)
         expert = TrainState.create(human, keys[2], features, decay=config.expert_decay, **rate)

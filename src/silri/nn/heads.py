@@ -77,6 +77,15 @@ class EnsembleGaussian(nn.Module):
         return members
 
 
+def human_policy(
+    trunk: Trunk, size: int, members: int, scale_bounds: tuple[float, float]
+) -> nn.Module:
+    """One Gaussian policy, or an ensemble; one has no axis, which would cost as much as two."""
+    if members == 1:
+        return GaussianPolicy(trunk, size, scale_bounds=scale_bounds)
+    return EnsembleGaussian(trunk, size, members, scale_bounds)
+
+
 class GripperHead(nn.Module):
     """Logits of each gripper's classes, one trunk for all: (..., F) -> (..., G, C)."""
 

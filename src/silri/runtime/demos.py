@@ -16,7 +16,7 @@ from silri.data.episode import Episode, EpisodeBuilder
 from silri.intervention.arbiter import Arbiter
 from silri.runtime.rollout import rollout
 
-ATTEMPTS_PER_DEMO = 10  # an operator that fails more often cannot show the task
+ATTEMPTS_PER_DEMO = 50  # an operator that fails more often cannot show the task
 
 
 class NeutralPolicy:
