@@ -16,6 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,9 @@ def learner(threads: int, rounds: int) -> None:
     flops = {}
     for name in ("silri", "hil_serl"):
         entry = load_agent(name)
-        config = entry.presets["default"].config
+        # The first setting is what was mirrored in PyTorch; batches of 256, as published.
+        preset = entry.presets["first" if name == "silri" else "default"]
+        config = replace(preset.config, batch_size=256)
         agent = entry.agent.create(config, spec, None, 0)
         batch = fake_batch(spec, (config.utd, config.batch_size))
         holder = [agent]

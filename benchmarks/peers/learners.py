@@ -6,7 +6,7 @@ same networks from the same initial weights; ``compare.py parity`` measures how 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,10 @@ from silri.nn.train_state import adam
 CLIP = 40.0  # LeRobot clips each network's gradient to this norm; silri's HIL-SERL does not
 NORM_EPS = 1e-6  # of LayerNorm: flax's; torch's is 1e-5
 STD_BOUNDS = (1e-5, 5.0)
-EQUAL = HILSERLConfig(actor_q="min", std_bounds=STD_BOUNDS)  # LeRobot's actor has only the minimum
+# silri's HIL-SERL without what LeRobot's has not: returns of several steps, an averaged actor.
+PLAIN = HILSERLConfig(batch_size=256, n_step=1, average_rate=1.0)
+# LeRobot's actor has only the minimum.
+EQUAL = replace(PLAIN, actor_q="min", std_bounds=STD_BOUNDS)
 
 Info = dict[str, float]
 
@@ -77,9 +80,7 @@ class Silri:
     def __init__(
         self, spec: EnvSpec, statistics: Statistics | None, seed: int, setting: Setting
     ) -> None:
-        config = HILSERLConfig()
-        if setting.equal:
-            config = HILSERLConfig(actor_q=EQUAL.actor_q, std_bounds=setting.std_bounds)
+        config = replace(EQUAL, std_bounds=setting.std_bounds) if setting.equal else PLAIN
         agent = HILSERLAgent.create(config, spec, statistics, seed)
         self.agent = with_clipping(agent) if setting.equal else agent
         self._info: Any = None

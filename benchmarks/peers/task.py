@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
-from learners import Learner, LeRobot, Setting, Silri
+from learners import PLAIN, Learner, LeRobot, Setting, Silri
 
 from silri.configs.run import RunConfig
 from silri.core.clock import MonotonicClock
@@ -134,6 +134,7 @@ def run(plan: Plan, python: Path, save: Callable[[dict[str, Any]], None]) -> Non
         steps=plan.steps,
         seed=plan.seed,
     )
+    config = replace(config, agent=PLAIN)
     env, evaluation_env = config.env.create(), config.env.create()
     spec = env.env_spec
     mixer = Mixer(

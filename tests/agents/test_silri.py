@@ -260,27 +260,6 @@ def test_diagnostics_say_why(spec):
     assert diagnostics["lambda"] == pytest.approx(2.0)
 
 
-DEVIATION = jnp.asarray([[0.1, 0.5, 0.01]])
-
-
-@pytest.mark.parametrize(
-    ("distance", "expected"),
-    [
-        ("l2", 0.5),
-        ("sq_l2", 0.25),
-        ("mahalanobis", np.sqrt((3.0**2 + 0.8**2) / 3)),
-        ("kl", 0.5 * (3.0**2 + 0.8**2)),
-        ("tube", 0.3 - 0.1),  # kappa = 1: beyond one deviation in the first dimension only
-    ],
-)
-def test_distances_by_hand(spec, distance, expected):
-    """The third dimension does not differ; its deviation is below the least one, 0.1."""
-    agent = make(spec, distance=distance, least_deviation=0.1)
-    actions = jnp.asarray([[0.3, 0.4, 0.0]])
-    got = agent.distance(actions, jnp.zeros((1, 3)), DEVIATION)
-    assert float(got[0]) == pytest.approx(expected, rel=1e-5)
-
-
 def test_novelty_is_large_where_nobody_has_shown_anything(spec):
     agent = make(spec, experts=4, learning_rate=3e-3, expert_rate=0.05, expert_decay=0.0)
     for seed in range(4):
@@ -310,7 +289,8 @@ def test_scaled_by_its_slope_the_reward_scale_does_not_matter(spec):
         last = critic["VmapCritic_0" if "VmapCritic_0" in critic else next(iter(critic))]["Dense_0"]
         last["kernel"], last["bias"] = last["kernel"] * factor, last["bias"] * factor
         changed = agent.replace(critic=agent.critic.replace(params=critic))
-        changed = changed.replace(q_slope=changed.slope(features))
+        slope = changed.actor_loss(changed.actor.params, features, batch)[1]["critic/slope"]
+        changed = changed.replace(q_slope=slope)
         return changed, jax.grad(lambda p: changed.actor_loss(p, features, batch)[0])(
             changed.actor.params
         )
@@ -369,3 +349,34 @@ def test_coarse_multipliers_move_faster_than_the_fine_one(spec):
             agent = multiplier_step(agent, features, batch)
         moved[mode] = float(jnp.abs(agent.multiplier_values(features) - before).mean())
     assert moved["groups"] > 3 * moved["state"]
+
+
+def test_the_default_constraint_is_the_divergence_of_two_gaussians_with_the_persons_deviation(spec):
+    """KL(N(pi, sigma^2) || N(mu, sigma^2)) <= 0.1 nats per dimension, whatever the spread."""
+    agent = make(spec)
+    features = agent.normalizer.features(rows(spec).observation)
+    mean, std, _ = agent.human(features)
+    actions = agent.actor(features)
+    divergence = normal_log_prob(actions, actions, std) - normal_log_prob(
+        actions, mean, std
+    )  # of Gaussians with one deviation: the log ratio at the mean
+    assert (std > agent.config.least_deviation).all()
+    np.testing.assert_allclose(agent.distance(actions, mean, std), divergence, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(agent.allowed(std), 0.1 * actions.shape[-1], rtol=1e-6)
+
+
+def test_it_asks_a_share_of_the_time_where_the_critics_disagree(spec):
+    agent = make(spec, ask_fraction=0.25, learning_rate=1e-12)
+    batch = fake_batch(spec, (1, 16), 0)
+    batch = jax.tree.map(lambda x: jnp.repeat(x, 2, axis=0), batch)
+    for _ in range(300):
+        agent, _ = agent.update(batch)
+    features = agent.normalizer.features(batch.observation)[0]
+    _, diagnostics = agent.policy(features, jax.random.key(0), explore=False)
+    asked = np.asarray(diagnostics["ask"], bool)
+    assert asked.mean() == pytest.approx(0.25, abs=0.07)
+    q = np.asarray(agent.critic(features, agent.actor(features)))
+    doubts = q.max(axis=0) - q.min(axis=0)
+    assert doubts[asked].min() > doubts[~asked].max()
+    never = make(spec).policy(features, jax.random.key(0), explore=False)[1]
+    assert "ask" not in never

@@ -146,7 +146,7 @@ def test_differences_name_every_leaf():
 SINCE_THIRD = {
     "silri": [
         *("least_deviation", "average_gripper", "expert_decay", "expert_rate", "experts"),
-        *("novelty_weight", "advantage_scale", "q_scale"),
+        *("novelty_weight", "advantage_scale", "q_scale", "ask_fraction"),
     ],
     "hil_serl": ["average_rate"],
     "hg_dagger": ["decay", "average_rate"],
@@ -161,6 +161,7 @@ def second_format(config):
     data = text(config)
     for name in ["own_fraction", "n_step", *SINCE_THIRD[config.agent_name]]:
         del data["agent"][name]
+    del data["evaluation"]["first_layout"], data["operator"]["answer"]
     return data
 
 

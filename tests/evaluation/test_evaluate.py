@@ -30,6 +30,9 @@ def test_layouts_are_fixed_and_none_that_training_can_draw():
     longer = PointMass()
     evaluate(longer, idle, 9)
     assert longer.resets[:6] == first.resets  # more episodes: the same ones and more
+    later = PointMass()
+    evaluate(later, idle, 3, first=6)
+    assert later.resets == longer.resets[6:]
 
 
 def test_what_succeeds_is_counted_with_its_length_and_return():

@@ -326,6 +326,23 @@ def test_disagreement_opens_with_its_probability() -> None:
     assert open_share(GateConfig(probability=1.0, disagreement=None), 9.0) == 0.0
 
 
+def test_a_robot_that_asks_is_answered_with_its_probability() -> None:
+    def answered(config: GateConfig, episodes: int = 400) -> float:
+        gate = Gate(config)
+        said = []
+        for seed in range(episodes):
+            gate.begin_episode(np.random.default_rng(seed))
+            said.append(gate.decide(0.0, None, 0, asked=True)[0])
+        return float(np.mean(said))
+
+    assert answered(GateConfig()) == pytest.approx(0.5, abs=0.06)
+    assert answered(GateConfig(answer=1.0)) == 1.0
+    assert answered(GateConfig(answer=0.0)) == 0.0
+    assert answered(GateConfig(answer=1.0, budget=0)) == 0.0
+    with pytest.raises(ConfigError, match=r"operator answer = 2; it takes a share from 0 to 1"):
+        GateConfig(answer=2)
+
+
 def test_disagreement_is_a_mean_over_the_window() -> None:
     gate = Gate(GateConfig(probability=1.0))
     gate.begin_episode(np.random.default_rng(0))

@@ -308,3 +308,14 @@ def test_an_observation_is_copied_where_the_environment_reuses_its_array():
         np.testing.assert_array_equal(a.observation["state"], b.observation["state"])
         np.testing.assert_array_equal(a.next_observation["state"], b.next_observation["state"])
     assert plain.outcome == reusing.outcome
+
+
+def test_the_operator_hears_that_the_robot_asks():
+    class Asking(Policy):
+        def propose(self, observation, episode, step):
+            return self.action, {"ask": float(step == 1)}
+
+    session = Session(policy=Asking())
+    asked = [view.asked for view in session.operator.views]
+    assert asked[:3] == [False, True, False]
+    assert not any(view.asked for view in Session().operator.views)

@@ -28,7 +28,7 @@ class AgentConfig:
 
     trunk: Trunk = field(default_factory=Trunk)  # hidden layers of every network
     learning_rate: float = 3e-4  # Adam, all networks unless said otherwise
-    batch_size: int = 256  # rows of one gradient step
+    batch_size: int = 128  # rows of one gradient step
     online_fraction: float = 0.5  # share of a batch from the online buffer; the rest is guidance
     own_fraction: float = 0.0  # share of the guidance rows that are the robot's own successes
     n_step: int = 1  # rewards in a return before it bootstraps

@@ -136,7 +136,7 @@ DEFAULT = BCConfig()
 PRESETS = {
     "default": Preset(DEFAULT, "the shared harness: silri's trunk"),
     "published": Preset(
-        replace(DEFAULT, trunk=Trunk(hidden=(512, 512, 512), activation="tanh")),
+        replace(DEFAULT, batch_size=256, trunk=Trunk(hidden=(512, 512, 512), activation="tanh")),
         "HIL-SERL's baseline: three layers of 512, tanh",
     ),
 }

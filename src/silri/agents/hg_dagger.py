@@ -37,6 +37,7 @@ PRESETS = {
     "published": Preset(
         replace(
             DEFAULT,
+            batch_size=256,
             trunk=Trunk(hidden=(512, 512, 512), activation="tanh"),
             pretrain_steps=20_000,
             utd=1,

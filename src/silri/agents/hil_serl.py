@@ -279,7 +279,7 @@ DEFAULT = HILSERLConfig()
 PRESETS = {
     "default": Preset(DEFAULT, "the shared harness: silri's trunk, reward +10 / -0.05"),
     "published": Preset(
-        replace(DEFAULT, trunk=Trunk(activation="tanh")),
+        replace(DEFAULT, batch_size=256, trunk=Trunk(activation="tanh")),
         "the publication: tanh trunk, reward 1 / 0",
         env={"success_reward": 1.0, "step_reward": 0.0},
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
+from silri.nn.distributions import safe_norm
 from silri.nn.train_state import Loss
 
 Rows = TypeVar("Rows")
@@ -40,3 +42,16 @@ def guidance_rows(batch: Rows, online_fraction: float) -> Rows:
     rows = jax.tree.leaves(batch)[0].shape[0]
     start = round(rows * online_fraction) % rows
     return jax.tree.map(lambda x: x[start:], batch)
+
+
+def linearised(
+    value: Callable[[jax.Array], jax.Array], actions: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """``value(actions)``, (B, D) -> (B,), differentiable in ``actions``; and its mean slope, ().
+
+    The gradient is taken once and written out, so that the mean of its norm costs nothing more.
+    """
+    here = jax.lax.stop_gradient(actions)
+    values, pull = jax.vjp(value, here)
+    gradient = jax.lax.stop_gradient(pull(jnp.ones_like(values))[0])
+    return values + jnp.sum(gradient * (actions - here), axis=-1), jnp.mean(safe_norm(gradient))

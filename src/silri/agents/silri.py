@@ -29,19 +29,22 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from silri.agents.asking import doubt, follow_quantile
 from silri.agents.base import Agent, Statistics
 from silri.agents.gripper import create_gripper, gripper_command, update_gripper
-from silri.agents.losses import guidance_rows, masked_mean, temporal_difference
+from silri.agents.losses import guidance_rows, linearised, masked_mean, temporal_difference
 from silri.agents.silri_config import PRESETS, SiLRIConfig
 from silri.core.specs import EnvSpec
 from silri.core.transition import Batch
 from silri.nn.actions import continuous_part, join
+from silri.nn.constraint import distance, spread
 from silri.nn.distributions import normal_log_prob, safe_norm
 from silri.nn.heads import EnsembleCritic, MeanPolicy, Multiplier, human_policy
 from silri.nn.train_state import Info, Loss, Params, TrainState, follow, polyak
 
 __all__ = ["PRESETS", "SiLRIAgent", "SiLRIConfig"]
 
+SLOPE_RATE = 0.01  # of the running mean of Q's slope
 GROUPS = 16  # coarse cells of the hierarchical multiplier
 
 
@@ -59,6 +62,7 @@ class SiLRIAgent(Agent):
     average_expert: Params | None = struct.field(default=None)  # None: the online one acts
     average_gripper: Params | None = struct.field(default=None)
     q_slope: jax.Array | None = struct.field(default=None)
+    ask_above: jax.Array | None = struct.field(default=None)  # doubt; None: never asks
 
     # -- the human policy beta ---------------------------------------------------------------
 
@@ -108,30 +112,13 @@ class SiLRIAgent(Agent):
 
     def allowed(self, std: jax.Array, novelty: jax.Array | float = 0.0) -> jax.Array:
         """bound(s) from sigma(s): (..., D) -> (...,). Eq. 3: kappa * spread + slack."""
-        kind = self.config.bound
-        if kind == "none":
-            spread = jnp.zeros(std.shape[:-1], std.dtype)
-        elif kind == "sum_var":
-            spread = jnp.sum(std * std, axis=-1)
-        else:
-            spread = (jnp.sum if kind == "sum_std" else jnp.mean)(std, axis=-1)
-        more = self.config.novelty_weight * novelty
-        return self.config.kappa * spread + self.config.slack + more
+        loose = self.config.kappa * spread(self.config.bound, std) + self.config.slack
+        return loose + self.config.novelty_weight * novelty
 
     def distance(self, actions: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
         """D(s) between a continuous action and the human policy: (..., D) -> (...,)."""
-        difference = actions - mean
-        if self.config.distance == "l2":
-            return safe_norm(difference)
-        if self.config.distance == "sq_l2":
-            return jnp.sum(difference**2, axis=-1)
-        deviation = jnp.maximum(std, self.config.least_deviation)
-        if self.config.distance == "kl":
-            return 0.5 * jnp.sum((difference / deviation) ** 2, axis=-1)
-        if self.config.distance == "mahalanobis":
-            return safe_norm(difference / deviation) / math.sqrt(actions.shape[-1])
-        excess = jnp.abs(difference) - self.config.kappa * deviation
-        return jnp.sum(jax.nn.relu(excess), axis=-1)
+        config = self.config
+        return distance(config.distance, actions - mean, std, config.least_deviation, config.kappa)
 
     # -- critic ------------------------------------------------------------------------------
 
@@ -172,29 +159,27 @@ class SiLRIAgent(Agent):
         """
         actions = self.actor(features, params=params)
         human_mean, human_std, _ = self.human(features)
-        distance = self.distance(actions, human_mean, human_std)
+        apart = self.distance(actions, human_mean, human_std)
         if self.config.multiplier == "infinite":
-            loss, q = jnp.mean(distance), jnp.zeros(())
+            loss, q, slope = jnp.mean(apart), jnp.zeros(()), jnp.ones(())
         else:
-            q_policy = self.critic(features, actions).min(axis=0)
+            q_policy, slope = linearised(lambda a: self.critic(features, a).min(axis=0), actions)
             multiplier = self.multiplier_values(features)
-            scaled = q_policy / self.q_slope if self.config.q_scale == "slope" else q_policy
-            loss = jnp.mean((-scaled + multiplier * distance) / (1.0 + multiplier))
+            scaled = q_policy
+            if self.config.q_scale == "slope":
+                assert self.q_slope is not None
+                scaled = q_policy / self.q_slope
+            loss = jnp.mean((-scaled + multiplier * apart) / (1.0 + multiplier))
             q = jnp.mean(q_policy)
         by_person = batch.is_intervention
         return loss, {
             "actor/loss": loss,
             "actor/q": q,
-            "actor/distance": jnp.mean(distance),
-            "actor/distance_human_states": masked_mean(distance, by_person),
-            "actor/distance_policy_states": masked_mean(distance, 1.0 - by_person),
+            "critic/slope": slope,
+            "actor/distance": jnp.mean(apart),
+            "actor/distance_human_states": masked_mean(apart, by_person),
+            "actor/distance_policy_states": masked_mean(apart, 1.0 - by_person),
         }
-
-    def slope(self, features: jax.Array) -> jax.Array:
-        """mean_s ||grad_a min_k Q_k(s, a)|| at a = pi(s)."""
-        actions = self.actor(features)
-        grads = jax.grad(lambda a: jnp.sum(self.critic(features, a).min(axis=0)))(actions)
-        return jnp.mean(safe_norm(grads))
 
     def warm_start_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """-mean log N(a_human; pi(s), explore_std^2): cloning before the first episode."""
@@ -219,9 +204,9 @@ class SiLRIAgent(Agent):
     def multiplier_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
         """Eq. 11: -mean [ lambda(s) sg(D(s) - bound(s)) ]; lambda rises where D > bound."""
         human_mean, human_std, novelty = self.human(features)
-        distance = self.distance(self.actor(features), human_mean, human_std)
+        apart = self.distance(self.actor(features), human_mean, human_std)
         bound = self.allowed(human_std, novelty)
-        violation = jax.lax.stop_gradient(distance - bound)
+        violation = jax.lax.stop_gradient(apart - bound)
         values = self.multiplier_values(features, params)
         by_person = batch.is_intervention
         return -jnp.mean(values * violation), {
@@ -277,13 +262,16 @@ class SiLRIAgent(Agent):
             guidance = guidance_rows((last, last_batch), self.config.online_fraction)
             agent, extra = agent.update_expert(*guidance)
             info |= extra
-        if agent.q_slope is not None:
-            slope = agent.slope(last)
-            agent = agent.replace(q_slope=agent.q_slope + 0.01 * (slope - agent.q_slope))
-            info |= {"critic/slope": slope}
         actor, extra = agent.actor.apply_loss(
             lambda params: agent.actor_loss(params, last, last_batch)
         )
+        if agent.q_slope is not None:
+            slope = extra["critic/slope"]
+            agent = agent.replace(q_slope=agent.q_slope + SLOPE_RATE * (slope - agent.q_slope))
+        if agent.ask_above is not None:
+            doubts = doubt(agent.critic(last, agent.actor(last)))
+            above = follow_quantile(agent.ask_above, doubts, self.config.ask_fraction)
+            agent = agent.replace(ask_above=above)
         average = polyak(actor.params, agent.average_actor, self.config.average_rate)
         agent, info = agent.replace(actor=actor, average_actor=average), info | extra
         gripper, extra = update_gripper(agent.gripper, agent.action_spec, last, last_batch)
@@ -355,16 +343,19 @@ class SiLRIAgent(Agent):
         if explore:
             noise = jax.random.normal(key, mean.shape, mean.dtype)
             continuous = jnp.clip(mean + self.config.explore_std * noise, -1.0, 1.0)
+        q_policy = self.critic(features, mean)
         diagnostics = {
             "lambda": self.multiplier_values(features),
             "bound": self.allowed(human_std, novelty),
             "distance": self.distance(mean, human_mean, human_std),
-            "q_policy": self.critic(features, mean).min(axis=0),
+            "q_policy": q_policy.min(axis=0),
             "q_human": self.critic(features, human_mean).min(axis=0),
         }
         for index, dimension in enumerate(self.action_spec.continuous):
             diagnostics[f"human_mean.{dimension}"] = human_mean[..., index]
             diagnostics[f"human_std.{dimension}"] = human_std[..., index]
+        if self.ask_above is not None:
+            diagnostics["ask"] = (doubt(q_policy) > self.ask_above).astype(features.dtype)
         return self._whole_action(continuous, features), diagnostics
 
     @classmethod
@@ -399,4 +390,5 @@ class SiLRIAgent(Agent):
             average_expert=expert.params if config.expert_rate < 1 else None,
             average_gripper=gripper.params if gripper is not None and averaged else None,
             q_slope=jnp.ones(()) if config.needs_slope else None,
+            ask_above=jnp.ones(()) if config.ask_fraction else None,
         )

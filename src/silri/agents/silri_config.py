@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from silri.agents.base import AgentConfig, Preset, positive, require
+from silri.nn.constraint import Distance, Spread
 
 
 @dataclass(frozen=True)
@@ -17,19 +18,17 @@ class SiLRIConfig(AgentConfig):
     discount: float = 0.97  # gamma
     tau: float = 0.005  # Polyak rate of the critic's and the actor's target
     n_step: int = 3  # rewards in a return before it bootstraps
-    critics: int = 3  # E; the minimum is taken
-    # D: ||pi - mu||, its square, its root mean square in the person's deviations, the divergence
-    # of two Gaussians with that deviation, or, per dimension, what exceeds kappa deviations
-    distance: Literal["l2", "sq_l2", "mahalanobis", "kl", "tube"] = "l2"
-    least_deviation: float = 0.1  # of a dimension, in the last three distances
+    critics: int = 2  # E; the minimum is taken
+    distance: Distance = "kl"  # D: see silri.nn.constraint:distance
+    least_deviation: float = 0.1  # of a dimension, where D is in the person's deviations
     expert_scale: Literal["variance", "std"] = "variance"  # what the expert's scale output means
     scale_bounds: tuple[float, float] = (1e-4, 2.0)  # of that scale
-    bound: Literal["sum_var", "sum_std", "mean_std", "none"] = "sum_var"  # statistic of the spread
-    kappa: float = 1.0  # bound(s) = kappa * statistic + slack
-    slack: float = 0.2  # c
+    bound: Spread = "dims"  # what it grows with; "dims": kappa nats per dimension, for "kl"
+    kappa: float = 0.1  # bound(s) = kappa * statistic + slack
+    slack: float = 0.0  # c
     multiplier: Literal["state", "groups", "scalar", "const", "zero", "infinite"] = "state"
-    initial_multiplier: float = 2.0  # lambda_0 in every state; the value of "const"
-    multiplier_lr: float = 3e-6  # 0.01 of the critic's
+    initial_multiplier: float = 1.0  # lambda_0 in every state; the value of "const"
+    multiplier_lr: float = 3e-4  # the published code has 3e-6
     target_action: Literal["mean", "clipped_noise", "sample"] = "clipped_noise"  # a' of the target
     target_noise: float = 0.2  # deviation of "clipped_noise", cut at +-0.5
     explore_std: float = 0.05**0.5  # deviation of the acting policy
@@ -43,6 +42,7 @@ class SiLRIConfig(AgentConfig):
     q_scale: Literal["none", "slope"] = "slope"  # divide Q by its mean slope along the action
     expert_schedule: Literal["always", "burst"] = "always"  # every iteration, or 50 per 50 new
     burst: int = 50  # intervention steps between bursts, and steps of one
+    ask_fraction: float = 0.0  # share of steps that ask for help, where the critics disagree most
     clip_norm: float = 40.0  # global gradient norm per network
 
     @property
@@ -62,6 +62,7 @@ class SiLRIConfig(AgentConfig):
                 "expert_decay": (self.expert_decay >= 0, "0 or more"),
                 "expert_rate": (0 < self.expert_rate <= 1, "a number in (0, 1]"),
                 "novelty_weight": (self.novelty_weight >= 0, "0 or more"),
+                "ask_fraction": (0 <= self.ask_fraction < 1, "a share from 0, below 1"),
                 "advantage_scale": (self.advantage_scale >= 0, "0 or more"),
                 "scale_bounds": (0 < self.scale_bounds[0] < self.scale_bounds[1], "0 < low < high"),
                 "kappa": (self.kappa >= 0, "0 or more"),
@@ -84,8 +85,14 @@ DEFAULT = SiLRIConfig()
 # The default of silri's first version: what is on top of it has an ablation row each.
 FIRST = replace(
     DEFAULT,
+    batch_size=256,
     n_step=1,
-    critics=2,
+    distance="l2",
+    bound="sum_var",
+    kappa=1.0,
+    slack=0.2,
+    initial_multiplier=2.0,
+    multiplier_lr=3e-6,
     expert_decay=0.0,
     expert_rate=1.0,
     average_gripper=False,

@@ -151,14 +151,14 @@ def _learn(
     stop: Callable[[], bool],
 ) -> int:
     enable_compilation_cache()
-    evaluation_env = config.env.create()
+    evaluation_env, layouts = config.env.create(), config.evaluation
     console = Console(config, folder.path)
     with console:
         training = create(
             config,
             folder,
             evaluate=lambda agent: evaluate(
-                evaluation_env, mean_actor(agent), config.evaluation.episodes
+                evaluation_env, mean_actor(agent), layouts.episodes, layouts.first_layout
             ).metrics(),
             summarise=summarise,
             subscribers=[console],

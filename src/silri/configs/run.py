@@ -46,6 +46,7 @@ class EvaluationConfig:
 
     every: int = 1_000  # steps; and once more at the end
     episodes: int = 50  # per evaluation
+    first_layout: int = 0  # number of the first layout; tuning takes others than results do
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,11 @@ class RunConfig:
             "runtime.blend_steps": (
                 self.runtime.blend_steps,
                 self.runtime.blend_steps >= 0,
+                "0 or more",
+            ),
+            "evaluation.first_layout": (
+                self.evaluation.first_layout,
+                self.evaluation.first_layout >= 0,
                 "0 or more",
             ),
             "runtime.checkpoint_every": (

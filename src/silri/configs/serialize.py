@@ -20,7 +20,11 @@ _ADDED: dict[int, dict[str, dict[str, Any]]] = {
     2: {
         "runtime": {"rate_hz": 0.0, "updates_per_step": 1.0, "publish_every": 50, "max_lag": 1_000}
     },
-    3: {"agent": {"own_fraction": 0.0, "n_step": 1}},
+    3: {
+        "agent": {"own_fraction": 0.0, "n_step": 1},
+        "evaluation": {"first_layout": 0},
+        "operator": {"answer": None},
+    },
 }
 # The same of fields that only one algorithm has.
 _ADDED_TO_AGENT: dict[int, dict[str, dict[str, Any]]] = {
@@ -34,6 +38,7 @@ _ADDED_TO_AGENT: dict[int, dict[str, dict[str, Any]]] = {
             "novelty_weight": 0.0,
             "advantage_scale": 0.0,
             "q_scale": "none",
+            "ask_fraction": 0.0,
         },
         "hil_serl": {"average_rate": 1.0},
         "hg_dagger": {"decay": 0.0, "average_rate": 1.0},

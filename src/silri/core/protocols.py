@@ -77,6 +77,7 @@ class OperatorView:
         privileged: the simulator's truth, None on a robot.
         step: index within the episode.
         in_control: whether the operator is in control now.
+        asked: the robot asks for help: its diagnostic ``ask`` is above 0.5.
     """
 
     observation: Observation
@@ -84,6 +85,7 @@ class OperatorView:
     privileged: Privileged | None
     step: int
     in_control: bool
+    asked: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,9 +58,9 @@ class EvaluationResult:
         }
 
 
-def evaluate(env: Env, actor: Actor, episodes: int) -> EvaluationResult:
-    """Run ``episodes`` episodes on the fixed evaluation layouts 0, 1, ..., episodes - 1."""
-    rows = [_episode(env, actor, index) for index in range(episodes)]
+def evaluate(env: Env, actor: Actor, episodes: int, first: int = 0) -> EvaluationResult:
+    """Run ``episodes`` episodes on the fixed evaluation layouts ``first``, ``first + 1``, ..."""
+    rows = [_episode(env, actor, index) for index in range(first, first + episodes)]
     successes, lengths, returns, faults = zip(*rows, strict=True)
     return EvaluationResult(
         successes=np.asarray(successes, bool),

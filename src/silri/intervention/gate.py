@@ -32,6 +32,8 @@ class GateConfig:
     stall_distance: float = 0.01
     # steps before the time-out from which on being unfinished is a reason (none: never)
     rescue_steps: int | None = None
+    # probability per step of taking over while the robot asks for it; 0: ignores it
+    answer: float = 0.5
     # shortest and longest hold, steps
     hold: tuple[int, int] = (5, 25)
     # human-driven steps of the whole run after which nobody takes over any more (none: no end)
@@ -47,7 +49,7 @@ class GateConfig:
         Raises:
             ConfigError: naming the field, its value and what it takes.
         """
-        for field in ("probability", "fading"):
+        for field in ("probability", "answer", "fading"):
             self._check(0 <= getattr(self, field) <= 1, field, "a share from 0 to 1")
         for field in ("disagreement", "budget"):
             value = getattr(self, field)
@@ -119,13 +121,16 @@ class Gate:
         self._disagreements: deque[float] = deque(maxlen=self._config.window)
         self._places: deque[np.ndarray] = deque(maxlen=(self._config.stall_steps or 0) + 1)
 
-    def decide(self, disagreement: float, place: np.ndarray | None, step: int) -> tuple[bool, bool]:
+    def decide(
+        self, disagreement: float, place: np.ndarray | None, step: int, asked: bool = False
+    ) -> tuple[bool, bool]:
         """Whether the person drives in this step, and whether a takeover begins with it.
 
         Args:
             disagreement: of the policy's proposal with the expert, now.
             place: (6,) hand and object in metres; None where nobody knows (then never stalled).
             step: index within the episode.
+            asked: the robot asks for help.
         """
         self._disagreements.append(disagreement)
         if place is not None and self._config.stall_steps:
@@ -136,7 +141,10 @@ class Gate:
         if spent:
             self._left = 0
             return False, False
-        begins = self._left == 0 and self._reason(step) and self._rng.random() < self._attention()
+        likely = self._attention() if self._reason(step) else 0.0
+        if asked:
+            likely = max(likely, self._config.answer)
+        begins = self._left == 0 and likely > 0 and self._rng.random() < likely
         if begins:
             low, high = self._config.hold
             self._left = int(self._rng.integers(low, high, endpoint=True))
@@ -198,9 +206,11 @@ class AlwaysGate:
         self._rng = rng
         self._left = 0
 
-    def decide(self, disagreement: float, place: np.ndarray | None, step: int) -> tuple[bool, bool]:
+    def decide(
+        self, disagreement: float, place: np.ndarray | None, step: int, asked: bool = False
+    ) -> tuple[bool, bool]:
         """Always drives; see :meth:`Gate.decide`."""
-        del disagreement, place, step
+        del disagreement, place, step, asked
         begins = self._left == 0
         if begins:
             self._left = int(self._rng.integers(*self._hold, endpoint=True))

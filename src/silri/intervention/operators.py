@@ -57,6 +57,8 @@ class OperatorConfig:
     stall_steps: int | None = None
     # steps before the time-out from which on being unfinished is a reason
     rescue_steps: int | None = None
+    # probability per step of taking over while the robot asks for it
+    answer: float | None = None
     # shortest and longest hold, steps
     hold: tuple[int, int] | None = None
     # human-driven steps of the whole run after which nobody takes over any more
@@ -204,7 +206,7 @@ class SimulatedOperator:
         difference = right - view.policy_action
         disagreement = math.sqrt(float(difference @ difference))
         place = None if known is None else np.concatenate((known.hand, known.object))
-        drives, begins = self._gate.decide(disagreement, place, view.step)
+        drives, begins = self._gate.decide(disagreement, place, view.step, view.asked)
         if begins:
             self._skill.take_over()
         if not drives:

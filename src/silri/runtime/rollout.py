@@ -75,7 +75,8 @@ def rollout(
                 return Outcome("stopped")
             proposed, diagnostics = policy.propose(observation, builder.episode_id, step)
             in_control = arbiter.phase is Phase.HUMAN
-            view = OperatorView(observation, proposed, privileged(), step, in_control)
+            asked = diagnostics.get("ask", 0.0) > 0.5
+            view = OperatorView(observation, proposed, privileged(), step, in_control, asked)
             decision = _decide(arbiter, operator, view, stop, clock)
             if decision is None or decision.phase is Phase.RESETTING:
                 return Outcome("stopped" if decision is None else "abandoned")
