@@ -200,7 +200,7 @@ def _tile(batch: Batch, updates: int) -> Batch:
 
 
 def test_the_expert_learns_where_the_person_is_sure_and_lambda_ends_larger_there(spec):
-    agent = make(spec, multiplier_lr=1e-2, learning_rate=3e-3, slack=0.05, expert_rate=0.05)
+    agent = make(spec, multiplier_lr=1e-2, learning_rate=3e-3, kappa=1.0, expert_rate=0.05)
     for seed in range(6):
         agent, _ = agent.update_guidance(_tile(_two_regions(spec, seed), 50))
     left, right = (
@@ -257,7 +257,7 @@ def test_diagnostics_say_why(spec):
     assert {"lambda", "bound", "distance", "q_policy", "q_human", "human_mean.0"} <= set(
         diagnostics
     )
-    assert diagnostics["lambda"] == pytest.approx(2.0)
+    assert diagnostics["lambda"] == pytest.approx(1.0)
 
 
 def test_novelty_is_large_where_nobody_has_shown_anything(spec):

@@ -159,7 +159,7 @@ THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc
 def second_format(config):
     """The JSON of format 2, which had nothing of what made SiLRI steadier."""
     data = text(config)
-    for name in ["own_fraction", "n_step", *SINCE_THIRD[config.agent_name]]:
+    for name in ["own_fraction", "n_step", "average_tail", *SINCE_THIRD[config.agent_name]]:
         del data["agent"][name]
     del data["evaluation"]["first_layout"], data["operator"]["answer"]
     return data

@@ -32,6 +32,8 @@ class AgentConfig:
     online_fraction: float = 0.5  # share of a batch from the online buffer; the rest is guidance
     own_fraction: float = 0.0  # share of the guidance rows that are the robot's own successes
     n_step: int = 1  # rewards in a return before it bootstraps
+    average_rate: float = 1.0  # Polyak rate of the policy that acts; 1 is the one that learns
+    average_tail: float = 0.0  # t: that rate falls to t / iteration, so the window grows; 0: never
     utd: int = 2  # critic updates per learner iteration (update-to-data ratio)
     pretrain_steps: int = 0  # gradient steps on demonstrations before the first episode
 
@@ -42,6 +44,11 @@ class AgentConfig:
             "online_fraction": (0 <= self.online_fraction <= 1, "a share between 0 and 1"),
             "own_fraction": (0 <= self.own_fraction < 1, "a share from 0, below 1"),
             "n_step": (self.n_step >= 1, "at least 1"),
+            "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
+            "average_tail": (
+                self.average_tail == 0 or (self.average_tail > 0 and self.average_rate < 1),
+                "0 or more, and only with an average_rate below 1",
+            ),
             "utd": (self.utd >= 1, "at least 1"),
             "pretrain_steps": (self.pretrain_steps >= 0, "0 or more"),
         }
@@ -175,6 +182,18 @@ class Agent(struct.PyTreeNode):
             return agent.policy(features, agent.update_key(), explore=True)[1]
 
         return sorted(jax.eval_shape(names))
+
+    def averaging(self) -> jax.Array | float:
+        """The Polyak rate of the acting policy in this iteration.
+
+        With a tail t the average covers about the last 1/t of all iterations once that is more than
+        1 / average_rate of them: what a policy gains in steadiness later costs nothing early.
+        """
+        rate = self.config.average_rate
+        if not self.config.average_tail:
+            return float(rate)
+        done = self.iterations.astype(jnp.float32) + 1.0
+        return jnp.minimum(rate, self.config.average_tail / done)
 
     def update_key(self) -> jax.Array:
         """The random key of the next learner iteration."""

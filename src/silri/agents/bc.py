@@ -38,7 +38,6 @@ class BCConfig(AgentConfig):
     pretrain_steps: int = 20_000  # the published count
     std_bounds: tuple[float, float] = (1e-2, 2.0)  # of the learned deviation
     decay: float = 0.0  # weight decay of the policy
-    average_rate: float = 1.0  # Polyak rate of the policy that acts; 1 is the one that learns
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -47,7 +46,6 @@ class BCConfig(AgentConfig):
             {
                 "std_bounds": (0 < self.std_bounds[0] < self.std_bounds[1], "0 < low < high"),
                 "decay": (self.decay >= 0, "0 or more"),
-                "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
             },
         )
 
@@ -82,7 +80,7 @@ class BCAgent(Agent):
                 demos.is_intervention.any(), lambda params: agent.actor_loss(params, rows, demos)
             )
             gripper, extra = update_gripper(agent.gripper, agent.action_spec, rows, demos)
-            rate = self.config.average_rate
+            rate = self.averaging()
             average = follow(actor.params, agent.average_actor, rate)
             agent = agent.replace(actor=actor, average_actor=average, gripper=gripper)
             if gripper is not None:

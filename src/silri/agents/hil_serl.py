@@ -57,7 +57,6 @@ class HILSERLConfig(AgentConfig):
     std_bounds: tuple[float, float] = (1e-5, 5.0)  # of the actor before squashing
     encoder: tuple[int, ...] = ()  # widths of an observation encoder in front of the critics
     state_ensemble: bool = False  # each critic has an encoder of its own
-    average_rate: float = 1.0  # Polyak rate of the actor that acts; 1 is the one that learns
     bc_weight: float = 0.0  # weight of a cloning term on human steps; for offline training
 
     def __post_init__(self) -> None:
@@ -74,7 +73,6 @@ class HILSERLConfig(AgentConfig):
                     bool(self.encoder) or not self.state_ensemble,
                     "False unless agent.encoder has widths (for example 256)",
                 ),
-                "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
                 "bc_weight": (self.bc_weight >= 0, "0 or more"),
             },
         )
@@ -212,7 +210,7 @@ class HILSERLAgent(Agent):
         temperature, more = agent.temperature.apply_loss(
             lambda params: agent.temperature_loss(params, extra["actor/entropy"])
         )
-        average = follow(actor.params, agent.average_actor, self.config.average_rate)
+        average = follow(actor.params, agent.average_actor, self.averaging())
         agent = agent.replace(actor=actor, average_actor=average, temperature=temperature)
         return agent.replace(iterations=agent.iterations + 1), info | extra | more
 

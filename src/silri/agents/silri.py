@@ -272,11 +272,11 @@ class SiLRIAgent(Agent):
             doubts = doubt(agent.critic(last, agent.actor(last)))
             above = follow_quantile(agent.ask_above, doubts, self.config.ask_fraction)
             agent = agent.replace(ask_above=above)
-        average = polyak(actor.params, agent.average_actor, self.config.average_rate)
+        average = polyak(actor.params, agent.average_actor, self.averaging())
         agent, info = agent.replace(actor=actor, average_actor=average), info | extra
         gripper, extra = update_gripper(agent.gripper, agent.action_spec, last, last_batch)
         if gripper is not None:
-            average = follow(gripper.params, agent.average_gripper, self.config.average_rate)
+            average = follow(gripper.params, agent.average_gripper, self.averaging())
             agent = agent.replace(average_gripper=average)
         agent, info = agent.replace(gripper=gripper), info | extra
         if self.config.multiplier in ("state", "groups", "scalar"):

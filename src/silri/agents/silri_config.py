@@ -32,7 +32,8 @@ class SiLRIConfig(AgentConfig):
     target_action: Literal["mean", "clipped_noise", "sample"] = "clipped_noise"  # a' of the target
     target_noise: float = 0.2  # deviation of "clipped_noise", cut at +-0.5
     explore_std: float = 0.05**0.5  # deviation of the acting policy
-    average_rate: float = 0.002  # Polyak rate of the actor that acts; 1 is the online actor
+    average_rate: float = 0.002
+    average_tail: float = 2.0
     average_gripper: bool = True  # the gripper head that acts is averaged, too
     expert_decay: float = 1.0  # weight decay of the expert, times the learning rate per step
     expert_rate: float = 0.005  # Polyak rate of the expert that is imitated; 1 is the online one
@@ -67,7 +68,6 @@ class SiLRIConfig(AgentConfig):
                 "scale_bounds": (0 < self.scale_bounds[0] < self.scale_bounds[1], "0 < low < high"),
                 "kappa": (self.kappa >= 0, "0 or more"),
                 "target_noise": (self.target_noise >= 0, "0 or more"),
-                "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
                 "burst": (self.burst >= 1, "at least 1"),
             }
             | positive(
@@ -86,6 +86,7 @@ DEFAULT = SiLRIConfig()
 FIRST = replace(
     DEFAULT,
     batch_size=256,
+    average_tail=0.0,
     n_step=1,
     distance="l2",
     bound="sum_var",

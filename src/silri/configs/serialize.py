@@ -21,7 +21,7 @@ _ADDED: dict[int, dict[str, dict[str, Any]]] = {
         "runtime": {"rate_hz": 0.0, "updates_per_step": 1.0, "publish_every": 50, "max_lag": 1_000}
     },
     3: {
-        "agent": {"own_fraction": 0.0, "n_step": 1},
+        "agent": {"own_fraction": 0.0, "n_step": 1, "average_tail": 0.0},
         "evaluation": {"first_layout": 0},
         "operator": {"answer": None},
     },

@@ -97,11 +97,11 @@ def _initialise(module: nn.Module, key: jax.Array, *inputs: jax.Array) -> Params
     return module.init(key, *inputs)["params"]
 
 
-def follow(online: Params, average: Params | None, rate: float) -> Params | None:
+def follow(online: Params, average: Params | None, rate: jax.Array | float) -> Params | None:
     """:func:`polyak` for an average that may not be kept: None stays None."""
     return None if average is None else polyak(online, average, rate)
 
 
-def polyak(online: Params, target: Params, tau: float) -> Params:
+def polyak(online: Params, target: Params, tau: jax.Array | float) -> Params:
     """target <- tau online + (1 - tau) target, leaf by leaf."""
     return jax.tree.map(lambda p, t: tau * p + (1.0 - tau) * t, online, target)
