@@ -11,6 +11,7 @@ import pytest
 
 from silri.agents.silri import PRESETS, SiLRIAgent
 from silri.agents.silri_config import DEFAULT
+from silri.core.errors import ConfigError
 from silri.core.transition import Batch, fake_batch
 from silri.nn.distributions import normal_log_prob
 from silri.nn.mlp import Trunk
@@ -380,3 +381,29 @@ def test_it_asks_a_share_of_the_time_where_the_critics_disagree(spec):
     assert doubts[asked].min() > doubts[~asked].max()
     never = make(spec).policy(features, jax.random.key(0), explore=False)[1]
     assert "ask" not in never
+
+
+@pytest.mark.parametrize(
+    ("rate", "tail", "expected"),
+    [(0.1, 0.0, [0.1, 0.1, 0.1]), (0.1, 2.0, [0.1, 0.1, 0.01]), (1.0, 0.0, [1.0, 1.0, 1.0])],
+)
+def test_the_average_covers_a_growing_window(spec, rate, tail, expected):
+    agent = make(spec, average_rate=rate, average_tail=tail)
+    rates = [
+        float(agent.replace(iterations=jnp.asarray(done, jnp.int32)).averaging())
+        for done in (0, 19, 199)
+    ]
+    assert rates == pytest.approx(expected, rel=1e-6)
+    step, _ = agent.update(fake_batch(spec, (2, 16)))
+    for new, old, average in zip(
+        jax.tree.leaves(step.actor.params),
+        jax.tree.leaves(agent.average_actor),
+        jax.tree.leaves(step.average_actor),
+        strict=True,
+    ):
+        np.testing.assert_allclose(average, rate * new + (1 - rate) * old, rtol=1e-4, atol=1e-6)
+
+
+def test_a_tail_needs_an_average():
+    with pytest.raises(ConfigError, match=r"agent\.average_tail takes .* got 2\.0"):
+        replace(CONFIG, average_rate=1.0)

@@ -37,7 +37,8 @@ class BCConfig(AgentConfig):
     utd: int = 1  # gradient steps per learner iteration (unused: BC does not learn online)
     pretrain_steps: int = 20_000  # the published count
     std_bounds: tuple[float, float] = (1e-2, 2.0)  # of the learned deviation
-    decay: float = 0.0  # weight decay of the policy
+    decay: float = 1.0  # weight decay of the policy, times the learning rate per step
+    average_rate: float = 0.005
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -134,7 +135,13 @@ DEFAULT = BCConfig()
 PRESETS = {
     "default": Preset(DEFAULT, "the shared harness: silri's trunk"),
     "published": Preset(
-        replace(DEFAULT, batch_size=256, trunk=Trunk(hidden=(512, 512, 512), activation="tanh")),
+        replace(
+            DEFAULT,
+            trunk=Trunk(hidden=(512, 512, 512), activation="tanh"),
+            batch_size=256,
+            decay=0.0,
+            average_rate=1.0,
+        ),
         "HIL-SERL's baseline: three layers of 512, tanh",
     ),
 }

@@ -38,6 +38,8 @@ PRESETS = {
         replace(
             DEFAULT,
             batch_size=256,
+            decay=0.0,
+            average_rate=1.0,
             trunk=Trunk(hidden=(512, 512, 512), activation="tanh"),
             pretrain_steps=20_000,
             utd=1,

@@ -47,6 +47,8 @@ from silri.nn.train_state import Info, Loss, Params, TrainState, follow, polyak
 class HILSERLConfig(AgentConfig):
     """Defaults are for the shared harness; ``published`` is in :data:`PRESETS`."""
 
+    n_step: int = 3  # rewards in a return before it bootstraps; the publication has 1
+    average_rate: float = 0.002  # the publication acts with the actor that learns
     discount: float = 0.97  # gamma
     tau: float = 0.005  # Polyak rate of the critic targets
     critics: int = 2  # E
@@ -275,9 +277,13 @@ class HILSERLAgent(Agent):
 
 DEFAULT = HILSERLConfig()
 PRESETS = {
-    "default": Preset(DEFAULT, "the shared harness: silri's trunk, reward +10 / -0.05"),
+    "default": Preset(
+        DEFAULT, "the shared harness: silri's trunk and reward, returns of 3 steps, averaged actor"
+    ),
     "published": Preset(
-        replace(DEFAULT, batch_size=256, trunk=Trunk(activation="tanh")),
+        replace(
+            DEFAULT, batch_size=256, n_step=1, average_rate=1.0, trunk=Trunk(activation="tanh")
+        ),
         "the publication: tanh trunk, reward 1 / 0",
         env={"success_reward": 1.0, "step_reward": 0.0},
     ),
