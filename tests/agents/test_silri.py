@@ -375,7 +375,8 @@ def test_it_asks_a_share_of_the_time_where_the_critics_disagree(spec):
     features = agent.normalizer.features(batch.observation)[0]
     _, diagnostics = agent.policy(features, jax.random.key(0), explore=False)
     asked = np.asarray(diagnostics["ask"], bool)
-    assert asked.mean() == pytest.approx(0.25, abs=0.07)
+    driven = batch.is_intervention[0] == 0  # the share is of the robot's own steps
+    assert asked[driven].mean() == pytest.approx(0.25, abs=0.13)  # one row of eight
     q = np.asarray(agent.critic(features, agent.actor(features)))
     doubts = q.max(axis=0) - q.min(axis=0)
     assert doubts[asked].min() > doubts[~asked].max()

@@ -219,12 +219,14 @@ def test_empty():
     assert len(replay) == 0
 
 
-def n_step(episode: Episode, t: int, n: int, gamma: float) -> tuple[float, int, float]:
+def n_step(
+    episode: Episode, t: int, n: int, gamma: float, name: str = "reward"
+) -> tuple[float, int, float]:
     """Sum of up to n rewards, what follows them, and the mask, one step at a time."""
     total, k = 0.0, 0
     flags = episode.frames["is_intervention"]
     while k < n and t + k < len(episode) and flags[t + k] == flags[t]:
-        total += gamma**k * float(episode.frames["reward"][t + k])
+        total += gamma**k * float(episode.frames[name][t + k])
         k += 1
     ended = bool(episode.frames["terminated"][t + k - 1])
     return total, t + k, 0.0 if ended else gamma ** (k - 1)
@@ -240,6 +242,8 @@ def test_returns_of_several_steps_end_with_their_episode(n, terminated):
     for t in range(7):
         total, following, mask = n_step(episode, t, n, 0.5)
         assert batch.reward[t] == pytest.approx(total, rel=1e-6)
+        penalties = n_step(episode, t, n, 0.5, "grasp_penalty")[0]
+        assert batch.grasp_penalty[t] == pytest.approx(penalties, rel=1e-6)
         assert batch.mask[t] == np.float32(mask)
         np.testing.assert_array_equal(
             batch.next_observation["state"][t], episode.observations["state"][following]

@@ -13,7 +13,13 @@ def doubt(q: jax.Array) -> jax.Array:
     return q.max(axis=0) - q.min(axis=0)
 
 
-def follow_quantile(threshold: jax.Array, doubts: jax.Array, share: float) -> jax.Array:
-    """A step of the threshold that ``share`` of the doubts (B,) should exceed."""
-    exceeding = jnp.mean((doubts > threshold).astype(doubts.dtype))
-    return threshold + RATE * jnp.mean(doubts) * (exceeding - share)
+def follow_quantile(
+    threshold: jax.Array, doubts: jax.Array, weights: jax.Array, share: float
+) -> jax.Array:
+    """A step of the threshold that ``share`` of the doubts (B,) should exceed.
+
+    From 0 it rises fast and then settles; it falls slowly. ``weights`` (B,) say which rows count.
+    """
+    total = jnp.maximum(jnp.sum(weights), 1.0)
+    excess = jnp.sum(weights * ((doubts > threshold).astype(doubts.dtype) - share)) / total
+    return threshold + RATE * jnp.sum(weights * doubts) / total * excess

@@ -46,6 +46,7 @@ class BCConfig(AgentConfig):
             self,
             {
                 "std_bounds": (0 < self.std_bounds[0] < self.std_bounds[1], "0 < low < high"),
+                "average_tail": (self.average_tail == 0, "0: its steps are not counted"),
                 "decay": (self.decay >= 0, "0 or more"),
             },
         )
@@ -65,7 +66,7 @@ class BCAgent(Agent):
         """-mean m log N(a_human; mu(s), sigma(s)^2)."""
         mean, std = self.actor(features, params=params)
         actions = continuous_part(self.action_spec, batch.human_action)
-        mask = batch.is_intervention
+        mask = batch.is_guidance
         loss = -masked_mean(normal_log_prob(actions, mean, std), mask)
         error = masked_mean(jnp.mean((actions - mean) ** 2, axis=-1), mask)
         return loss, {"actor/nll": loss, "actor/squared_error": error}
@@ -78,7 +79,7 @@ class BCAgent(Agent):
         def step(agent: Self, inputs: tuple[jax.Array, Batch]) -> tuple[Self, Info]:
             rows, demos = inputs
             actor, info = agent.actor.apply_loss_if(
-                demos.is_intervention.any(), lambda params: agent.actor_loss(params, rows, demos)
+                demos.is_guidance.any(), lambda params: agent.actor_loss(params, rows, demos)
             )
             gripper, extra = update_gripper(agent.gripper, agent.action_spec, rows, demos)
             rate = self.averaging()

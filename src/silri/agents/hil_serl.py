@@ -212,7 +212,10 @@ class HILSERLAgent(Agent):
         temperature, more = agent.temperature.apply_loss(
             lambda params: agent.temperature_loss(params, extra["actor/entropy"])
         )
-        average = follow(actor.params, agent.average_actor, self.averaging())
+        # Nothing is pre-trained here: until there is enough to average, it is a plain mean.
+        done = self.iterations.astype(jnp.float32) + 1.0
+        rate = jnp.maximum(self.averaging(), 1.0 / done)
+        average = follow(actor.params, agent.average_actor, rate)
         agent = agent.replace(actor=actor, average_actor=average, temperature=temperature)
         return agent.replace(iterations=agent.iterations + 1), info | extra | more
 

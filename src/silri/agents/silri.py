@@ -45,6 +45,7 @@ from silri.nn.train_state import Info, Loss, Params, TrainState, follow, polyak
 __all__ = ["PRESETS", "SiLRIAgent", "SiLRIConfig"]
 
 SLOPE_RATE = 0.01  # of the running mean of Q's slope
+LEAST_SLOPE = 1e-3  # below it Q is flat, and what is left of it noise
 GROUPS = 16  # coarse cells of the hierarchical multiplier
 
 
@@ -118,7 +119,7 @@ class SiLRIAgent(Agent):
     def distance(self, actions: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
         """D(s) between a continuous action and the human policy: (..., D) -> (...,)."""
         config = self.config
-        return distance(config.distance, actions - mean, std, config.least_deviation, config.kappa)
+        return distance(config.distance, actions - mean, std, config.least_deviation)
 
     # -- critic ------------------------------------------------------------------------------
 
@@ -168,7 +169,7 @@ class SiLRIAgent(Agent):
             scaled = q_policy
             if self.config.q_scale == "slope":
                 assert self.q_slope is not None
-                scaled = q_policy / self.q_slope
+                scaled = q_policy / jnp.maximum(self.q_slope, LEAST_SLOPE)
             loss = jnp.mean((-scaled + multiplier * apart) / (1.0 + multiplier))
             q = jnp.mean(q_policy)
         by_person = batch.is_intervention
@@ -233,9 +234,11 @@ class SiLRIAgent(Agent):
             target_actor=polyak(self.actor.params, self.target_actor, tau),
         ), info
 
-    def update_expert(self, features: jax.Array, batch: Batch) -> tuple[Self, Info]:
+    def update_expert(
+        self, features: jax.Array, batch: Batch, weight: jax.Array | None = None
+    ) -> tuple[Self, Info]:
         """One step of beta; nothing moves if nobody intervened in the batch."""
-        weight = self.guidance_weights(features, batch)
+        weight = self.guidance_weights(features, batch) if weight is None else weight
         expert, info = self.expert.apply_loss_if(
             batch.is_guidance.any(),
             lambda params: self.expert_loss(params, features, batch, weight),
@@ -269,8 +272,9 @@ class SiLRIAgent(Agent):
             slope = extra["critic/slope"]
             agent = agent.replace(q_slope=agent.q_slope + SLOPE_RATE * (slope - agent.q_slope))
         if agent.ask_above is not None:
-            doubts = doubt(agent.critic(last, agent.actor(last)))
-            above = follow_quantile(agent.ask_above, doubts, self.config.ask_fraction)
+            doubts = doubt(agent.critic(last, agent.actor(last, params=agent.average_actor)))
+            own, share = 1.0 - last_batch.is_intervention, self.config.ask_fraction
+            above = follow_quantile(agent.ask_above, doubts, own, share)
             agent = agent.replace(ask_above=above)
         average = polyak(actor.params, agent.average_actor, self.averaging())
         agent, info = agent.replace(actor=actor, average_actor=average), info | extra
@@ -293,7 +297,7 @@ class SiLRIAgent(Agent):
 
         def step(agent: Self, inputs: tuple[jax.Array, Batch]) -> tuple[Self, Info]:
             rows, demos = inputs
-            agent, info = agent.update_expert(rows, demos)
+            agent, info = agent.update_expert(rows, demos, demos.is_guidance)
             actor, extra = agent.actor.apply_loss_if(
                 demos.is_intervention.any(),
                 lambda params: agent.warm_start_loss(params, rows, demos),
@@ -390,5 +394,5 @@ class SiLRIAgent(Agent):
             average_expert=expert.params if config.expert_rate < 1 else None,
             average_gripper=gripper.params if gripper is not None and averaged else None,
             q_slope=jnp.ones(()) if config.needs_slope else None,
-            ask_above=jnp.ones(()) if config.ask_fraction else None,
+            ask_above=jnp.zeros(()) if config.ask_fraction else None,
         )

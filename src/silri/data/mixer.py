@@ -103,8 +103,8 @@ class Mixer:
 
         Returns:
             The batch, and shares of rows: ``mix/online`` (from D_R), ``mix/intervention`` and
-            ``mix/demo`` (from D_I), which add up to 1, and ``mix/human`` (a person was in
-            control, wherever the row came from).
+            ``mix/demo`` (from D_I), ``mix/own`` (from D_S), which add up to 1, and
+            ``mix/human`` (a person was in control, wherever the row came from).
 
         Raises:
             DataError: if both are empty.

@@ -126,9 +126,10 @@ class Replay:
             capacity: transitions; memory is reserved, but touched only as it fills.
             spec: of the environment.
             extras: the columns of ``Transition.extras`` to keep, with their shapes.
-            horizon: (n, gamma). ``reward`` becomes the discounted sum of up to n rewards,
-                ``next_observation`` what follows the last of them, and ``mask`` carries the
-                powers of gamma that a one-step target lacks: r + gamma mask Q stays the target.
+            horizon: (n, gamma). ``reward`` becomes the discounted sum of up to n rewards, and
+                ``grasp_penalty`` that of the penalties; ``next_observation`` what follows the last
+                of them, and ``mask`` carries the powers of gamma that a one-step target lacks:
+                r + gamma mask Q stays the target.
 
         Raises:
             SpecError: if ``capacity`` is not positive.
@@ -266,7 +267,7 @@ def _columns(
             f"{spec.name}; it has {sorted(episode.observations)}"
         )
     columns: dict[Path, np.ndarray] = {}
-    reward, ends, mask = _returns(episode, steps, *horizon)
+    (reward, penalty), ends, mask = _returns(episode, steps, *horizon)
     for key in spec.observation:
         columns["observation", key] = episode.observations[key][steps]
         columns["next_observation", key] = episode.observations[key][ends]
@@ -276,7 +277,7 @@ def _columns(
     columns["human_action",] = np.where(flags[:, None], frames["human_action"], frames["action"])
     columns["reward",], columns["mask",] = reward, mask
     columns["is_intervention",] = flags.astype(np.float32)
-    columns["grasp_penalty",] = frames["grasp_penalty"]
+    columns["grasp_penalty",] = penalty
     columns |= {("extras", key): column[steps] for key, column in episode.extras.items()}
     return columns
 
@@ -284,7 +285,7 @@ def _columns(
 def _returns(
     episode: Episode, steps: np.ndarray, n: int, discount: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each step: sum of up to n rewards, the index that follows, and its mask; (S,) each.
+    """Of each step: sum of up to n rewards and grasp penalties, (2, S); what follows; its mask.
 
     A return ends with its episode: at a time-out it bootstraps from the true last observation,
     after as many rewards as there were. It ends at a hand-over, too: what a person made of a state
@@ -293,13 +294,14 @@ def _returns(
     flags = episode.frames["is_intervention"]
     stops = np.append(np.flatnonzero(flags[1:] != flags[:-1]) + 1, len(episode))
     ends = np.minimum(steps + n, stops[np.searchsorted(stops, steps, side="right")])
-    reward = np.zeros(len(steps), np.float32)
+    each = np.stack([episode.frames["reward"], episode.frames["grasp_penalty"]]).astype(np.float32)
+    totals = np.zeros((2, len(steps)), np.float32)
     for k in range(n):
         inside = steps + k < ends
         index = np.minimum(steps + k, len(episode) - 1)
-        reward += inside * np.float32(discount**k) * episode.frames["reward"][index]
+        totals += inside * np.float32(discount**k) * each[:, index]
     mask = bootstrap_mask(episode.frames["terminated"][ends - 1])
-    return reward, ends, mask * np.float32(discount) ** (ends - steps - 1).astype(np.float32)
+    return totals, ends, mask * np.float32(discount) ** (ends - steps - 1).astype(np.float32)
 
 
 def _check_shape(episode: Episode, path: Path, column: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import jax
@@ -10,40 +9,30 @@ import jax.numpy as jnp
 
 from silri.nn.distributions import safe_norm
 
-Distance = Literal["l2", "sq_l2", "mahalanobis", "kl", "tube"]
+Distance = Literal["l2", "sq_l2", "kl"]
 Spread = Literal["dims", "sum_var", "sum_std", "mean_std", "none"]
 
 
-def distance(
-    kind: Distance, difference: jax.Array, std: jax.Array, least: float, kappa: float
-) -> jax.Array:
+def distance(kind: Distance, difference: jax.Array, std: jax.Array, least: float) -> jax.Array:
     """D(s): (..., D) -> (...,).
 
     ============  ==========================================================================
     l2            ||x||
     sq_l2         ||x||^2
     kl            1/2 sum_j (x_j / sigma_j)^2: the divergence of two Gaussians that share sigma
-    mahalanobis   root of the mean over j of (x_j / sigma_j)^2
-    tube          sum_j max(|x_j| - kappa sigma_j, 0): nothing within kappa deviations
     ============  ==========================================================================
 
     Args:
         kind: one of the table.
         difference: x = pi(s) - mu(s).
         std: sigma(s), the person's deviation.
-        least: floor of sigma in the last three; a person who never varied is not infinitely sure.
-        kappa: half the width of the tube.
+        least: floor of sigma in ``kl``: a person who never varied is not infinitely sure.
     """
     if kind == "l2":
         return safe_norm(difference)
     if kind == "sq_l2":
         return jnp.sum(difference**2, axis=-1)
-    deviation = jnp.maximum(std, least)
-    if kind == "kl":
-        return 0.5 * jnp.sum((difference / deviation) ** 2, axis=-1)
-    if kind == "mahalanobis":
-        return safe_norm(difference / deviation) / math.sqrt(difference.shape[-1])
-    return jnp.sum(jax.nn.relu(jnp.abs(difference) - kappa * deviation), axis=-1)
+    return 0.5 * jnp.sum((difference / jnp.maximum(std, least)) ** 2, axis=-1)
 
 
 def spread(kind: Spread, std: jax.Array) -> jax.Array:
