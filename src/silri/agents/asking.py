@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-RATE = 0.02  # of the threshold, relative to the mean doubt
+RATE = 0.1  # of the threshold, relative to the mean doubt
 
 
 def doubt(q: jax.Array) -> jax.Array:
