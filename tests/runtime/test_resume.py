@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 
+from silri.configs.serialize import FORMAT
 from silri.core.errors import CheckpointError
 from silri.core.events import Notice
 from silri.data.dataset import read_dataset
@@ -181,7 +182,7 @@ def test_a_run_of_the_first_format_is_migrated_and_goes_on(tmp_path, whole):
     path = tmp_path / "run"
     interrupt(config, path, 15)
     record = json.loads((path / "config.json").read_text())
-    assert record.pop("format") == 2
+    assert record.pop("format") == FORMAT
     for name in ("rate_hz", "updates_per_step", "publish_every", "max_lag"):
         del record["run"]["runtime"][name]
     (path / "config.json").write_text(json.dumps(record))

@@ -265,7 +265,7 @@ def _draw_people(
     known = [(places[name], mean_of(values)) for name, values in entries if values]
     x = [place for place, _ in known]
     y = [one.value for _, one in known]
-    panel.plot(
+    (line,) = panel.plot(
         x,
         y,
         color=look.colour,
@@ -278,6 +278,8 @@ def _draw_people(
         zorder=3,
         clip_on=False,
     )
+    # Without a point it is there for the legend; its box would lie at the figure's corner.
+    line.set_in_layout(bool(known))
     for place, one in known:
         if not np.isnan(one.low):
             panel.vlines(place, one.low, one.high, color=look.colour, alpha=0.4, linewidth=2.2)
