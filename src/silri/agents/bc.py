@@ -38,7 +38,7 @@ class BCConfig(AgentConfig):
     pretrain_steps: int = 20_000  # the published count
     std_bounds: tuple[float, float] = (1e-2, 2.0)  # of the learned deviation
     decay: float = 1.0  # weight decay of the policy, times the learning rate per step
-    average_rate: float = 0.005
+    average_rate: float = 0.005  # Polyak rate of the policy that acts; 1 is the one that learns
 
     def __post_init__(self) -> None:
         super().__post_init__()

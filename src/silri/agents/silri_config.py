@@ -32,8 +32,8 @@ class SiLRIConfig(AgentConfig):
     target_action: Literal["mean", "clipped_noise", "sample"] = "clipped_noise"  # a' of the target
     target_noise: float = 0.2  # deviation of "clipped_noise", cut at +-0.5
     explore_std: float = 0.05**0.5  # deviation of the acting policy
-    average_rate: float = 0.002
-    average_tail: float = 2.0
+    average_rate: float = 0.002  # Polyak rate of what acts; 1 is the actor that learns
+    average_tail: float = 2.0  # t: that rate falls to t / iteration, so the window grows
     average_gripper: bool = True  # the gripper head that acts is averaged, too
     expert_decay: float = 1.0  # weight decay of the expert, times the learning rate per step
     expert_rate: float = 0.005  # Polyak rate of the expert that is imitated; 1 is the online one
