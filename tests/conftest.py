@@ -56,6 +56,7 @@ def make_spec(action: ActionSpec) -> EnvSpec:
         observation={"state": ArraySpec((4,)), "environment_state": ArraySpec((3,))},
         action=action,
         max_episode_steps=10,
+        points={"state": ((0, 1),), "environment_state": ((1, 2),)},
     )
 
 

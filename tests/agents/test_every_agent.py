@@ -26,6 +26,34 @@ def finite(tree):
     return all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
 
 
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_rows_of_a_batch_are_moved_as_a_whole_and_by_no_more_than_said(spec, name):
+    agent = make(spec, name)
+    batch = fake_batch(spec, (2, 64))
+    identity = replace(agent.config, shift=0.0)
+    before, next_before = agent.replace(config=identity).encode(batch)
+    after, next_after = agent.encode(batch)
+    moved = np.asarray(after - before)  # environment_state (3), state (4)
+    np.testing.assert_allclose(moved, next_after - next_before, atol=1e-6)
+    np.testing.assert_allclose(moved[..., 1:3], moved[..., 3:5], atol=1e-6)
+    np.testing.assert_array_equal(moved[..., [0, 5, 6]], 0.0)
+    assert 0.9 * agent.config.shift < np.abs(moved).max() <= agent.config.shift + 1e-6
+    still = (moved == 0.0).all(-1)
+    assert 0.3 < still.mean() < 0.7  # about half of the rows stay
+    assert len(np.unique(moved[..., 1].round(5))) > 0.9 * (~still).sum()  # one offset per row
+    later, _ = agent.replace(iterations=agent.iterations + 1).encode(batch)
+    assert (np.asarray(later) != np.asarray(after)).any(-1).mean() > 0.5  # others each time
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_without_points_nothing_is_moved(spec, name):
+    blind = replace(spec, points={})
+    agent = make(blind, name)
+    batch = fake_batch(blind, (2, 8))
+    features, _ = agent.encode(batch)
+    np.testing.assert_array_equal(features, agent.normalizer.features(batch.observation))
+
+
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_one_update_moves_something_and_stays_finite(spec, name, preset):
     agent = make(spec, name, preset)

@@ -1,5 +1,7 @@
 """Specs: what they refuse and how the message helps, and what they do to an action."""
 
+import json
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -109,6 +111,31 @@ def test_an_action_is_validated_as_a_vector():
         ActionSpec(4).validate("action", np.zeros(3))
     with pytest.raises(NonFiniteError):
         ActionSpec(2).validate("action", [np.nan, 0.0])
+
+
+def test_a_spec_says_where_positions_are():
+    observation = {"state": ArraySpec((5,)), "image": ArraySpec((8, 8, 3), "uint8")}
+    spec = EnvSpec("e", observation, ActionSpec(2), 5, points={"state": ((0, 1), (3, 4))})
+    assert EnvSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    older = spec.to_json()
+    del older["points"]  # what versions before wrote
+    assert EnvSpec.from_json(older).points == {}
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ({"pose": ((0, 1),)}, "'pose': e has no float vector"),
+        ({"image": ((0, 1),)}, "'image': e has no float vector"),
+        ({"state": ((0, 1), (1, 2))}, "without repeats"),
+        ({"state": ((0, 1, 2),)}, "takes pairs"),
+        ({"state": ((4, 5),)}, "exceed its size 5"),
+    ],
+)
+def test_points_that_do_not_fit_are_refused(points, message):
+    observation = {"state": ArraySpec((5,)), "image": ArraySpec((8, 8, 3), "uint8")}
+    with pytest.raises(ConfigError, match=message):
+        EnvSpec("e", observation, ActionSpec(2), 5, points=points)
 
 
 def test_a_spec_is_hashable_where_it_is_a_static_argument():

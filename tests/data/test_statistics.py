@@ -19,7 +19,7 @@ SPEC = EnvSpec(
 def test_observation_statistics_cover_final_observations_and_have_a_floor():
     episodes = [make_episode(SPEC, number, 4 + number) for number in range(3)]
     for episode in episodes:
-        episode.observations["state"][:, 2] = 0.7
+        episode.observations["state"][:, 2] = 0.7 + 0.01 * np.arange(len(episode) + 1)
     statistics = observation_statistics(episodes, floor=0.05)
     assert statistics.keys() == {"state"}  # images have a known scale
     rows = np.concatenate([episode.observations["state"] for episode in episodes])
@@ -29,6 +29,17 @@ def test_observation_statistics_cover_final_observations_and_have_a_floor():
     np.testing.assert_allclose(mean, rows.mean(0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(std[:2], rows.std(0, dtype=np.float64)[:2], rtol=1e-6)
     assert std[2] == np.float32(0.05)
+
+
+def test_what_never_moved_keeps_its_own_unit():
+    episodes = [make_episode(SPEC, number, 6) for number in range(2)]
+    for episode in episodes:
+        episode.observations["state"][:, 2] = 0.7
+        episode.observations["state"][:, 1] = 0.7 + 1e-4 * np.arange(7)  # moved, but hardly
+    mean, std = observation_statistics(episodes)["state"]
+    assert mean[2] == np.float32(0.7)  # so that the networks see exactly 0 until it moves
+    assert std[2] == 1.0
+    assert std[1] == np.float32(0.01)
 
 
 def test_no_precision_is_lost_far_from_the_origin():

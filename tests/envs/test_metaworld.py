@@ -67,6 +67,27 @@ def test_spec_and_observation(env: MetaworldEnv) -> None:
     np.testing.assert_array_equal(scene[:14], scene[14:28])
 
 
+@pytest.mark.parametrize(("task", "count"), [("pick-place-v3", 3), ("stick-push-v3", 5)])
+def test_points_are_hand_objects_and_goal(task: str, count: int) -> None:
+    env = build(task)
+    points = env.env_spec.points
+    observation, _ = env.reset(seed=3)
+    truth = env.privileged()
+    state, environment = observation["state"], observation["environment_state"]
+    for pair in points["state"]:  # this frame's and the last's
+        np.testing.assert_allclose(state[list(pair)], truth.hand[:2], atol=0.05)
+    assert len(points["state"]) == 2
+    assert len(points["environment_state"]) == count
+    np.testing.assert_allclose(
+        environment[list(points["environment_state"][0])], truth.object[:2], rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        environment[list(points["environment_state"][-1])], truth.goal[:2], rtol=1e-5
+    )
+    unused = range(7 * (count // 2), 14)  # where a second object would be
+    np.testing.assert_array_equal(environment[list(unused)], 0.0)
+
+
 def test_the_last_frame_is_one_simulator_step_old() -> None:
     once = build(action_repeat=1)
     first, _ = once.reset(seed=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
@@ -15,10 +16,12 @@ from flax import struct
 from silri.core.errors import ConfigError
 from silri.core.specs import ActionSpec, EnvSpec, Observation
 from silri.core.transition import Batch
+from silri.nn.augment import Points, shift
 from silri.nn.mlp import Trunk
 from silri.nn.normalizer import Normalizer
 from silri.nn.train_state import Info
 
+SHIFTS = 0x5817F7  # stream of their own among the random keys of an iteration
 Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -31,6 +34,8 @@ class AgentConfig:
     batch_size: int = 128  # rows of one gradient step
     online_fraction: float = 0.5  # share of a batch from the online buffer; the rest is guidance
     own_fraction: float = 0.0  # share of the guidance rows that are the robot's own successes
+    shift: float = 0.06  # metres; rows of a batch are moved by up to that, in x and in y
+    shift_share: float = 0.5  # of the rows; the others stay: what no observation shows stays, too
     n_step: int = 1  # rewards in a return before it bootstraps
     average_rate: float = 1.0  # Polyak rate of the policy that acts; 1 is the one that learns
     average_tail: float = 0.0  # t: that rate falls to t / iteration, so the window grows; 0: never
@@ -43,6 +48,8 @@ class AgentConfig:
             "batch_size": (self.batch_size >= 2, "at least 2"),
             "online_fraction": (0 <= self.online_fraction <= 1, "a share between 0 and 1"),
             "own_fraction": (0 <= self.own_fraction < 1, "a share from 0, below 1"),
+            "shift": (0 <= self.shift < math.inf, "0 metres or more"),
+            "shift_share": (0 <= self.shift_share <= 1, "a share between 0 and 1"),
             "n_step": (self.n_step >= 1, "at least 1"),
             "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
             "average_tail": (
@@ -101,6 +108,7 @@ class Agent(struct.PyTreeNode):
     Attributes:
         config: hyper-parameters.
         action_spec: layout of the action vector.
+        points: where positions are in an observation, for random shifts.
         normalizer: observation statistics.
         seed: () uint32.
         iterations: () int32, learner iterations so far.
@@ -108,6 +116,7 @@ class Agent(struct.PyTreeNode):
 
     config: Any = struct.field(pytree_node=False)
     action_spec: ActionSpec = struct.field(pytree_node=False)
+    points: Points = struct.field(pytree_node=False)
     normalizer: Normalizer
     seed: jax.Array
     iterations: jax.Array
@@ -163,6 +172,7 @@ class Agent(struct.PyTreeNode):
         fields = {
             "config": config,
             "action_spec": spec.action,
+            "points": tuple(sorted(spec.points.items())),
             "normalizer": normalizer,
             "seed": jnp.asarray(seed, jnp.uint32),
             "iterations": jnp.asarray(0, jnp.int32),
@@ -198,6 +208,23 @@ class Agent(struct.PyTreeNode):
     def update_key(self) -> jax.Array:
         """The random key of the next learner iteration."""
         return jax.random.fold_in(jax.random.key(self.seed), self.iterations)
+
+    def encode(self, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """Features of a batch's observations and of what followed, (..., F) each.
+
+        A share of the rows has been moved, each by an offset of its own that is drawn uniformly
+        from a square. Where positions are is the environment's to say (``EnvSpec.points``).
+        """
+        observation, following = batch.observation, batch.next_observation
+        if self.config.shift and self.points:
+            rows, reach = batch.reward.shape, self.config.shift
+            where, which = jax.random.split(jax.random.fold_in(self.update_key(), SHIFTS))
+            offset = jax.random.uniform(where, (*rows, 2), minval=-reach, maxval=reach)
+            moved = jax.random.bernoulli(which, self.config.shift_share, rows)
+            offset = jnp.where(moved[..., None], offset, 0.0)
+            observation = shift(observation, self.points, offset)
+            following = shift(following, self.points, offset)
+        return self.normalizer.features(observation), self.normalizer.features(following)
 
     def act(
         self, observation: Observation, *, episode: int, step: int, explore: bool

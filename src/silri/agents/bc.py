@@ -74,7 +74,7 @@ class BCAgent(Agent):
     @jax.jit
     def update(self, batch: Batch) -> tuple[Self, Info]:
         """U gradient steps on human rows; nothing moves in a step that has none."""
-        features = self.normalizer.features(batch.observation)
+        features, _ = self.encode(batch)
 
         def step(agent: Self, inputs: tuple[jax.Array, Batch]) -> tuple[Self, Info]:
             rows, demos = inputs

@@ -196,8 +196,7 @@ class HILSERLAgent(Agent):
     @jax.jit
     def update(self, batch: Batch) -> tuple[Self, Info]:
         """One learner iteration: U critic steps, then actor and temperature on the last batch."""
-        features = self.normalizer.features(batch.observation)
-        next_features = self.normalizer.features(batch.next_observation)
+        features, next_features = self.encode(batch)
         keys = jax.random.split(self.update_key(), batch.reward.shape[0] + 1)
 
         def critic_step(agent: Self, inputs: tuple) -> tuple[Self, Info]:
@@ -285,7 +284,11 @@ PRESETS = {
     ),
     "published": Preset(
         replace(
-            DEFAULT, batch_size=256, n_step=1, average_rate=1.0, trunk=Trunk(activation="tanh")
+            DEFAULT,
+            batch_size=256,
+            n_step=1,
+            average_rate=1.0,
+            trunk=Trunk(activation="tanh"),
         ),
         "the publication: tanh trunk, reward 1 / 0",
         env={"success_reward": 1.0, "step_reward": 0.0},

@@ -249,8 +249,7 @@ class SiLRIAgent(Agent):
     @jax.jit
     def update(self, batch: Batch) -> tuple[Self, Info]:
         """One learner iteration: U critic steps; expert, actor, gripper, multiplier on the last."""
-        features = self.normalizer.features(batch.observation)
-        next_features = self.normalizer.features(batch.next_observation)
+        features, next_features = self.encode(batch)
         keys = jax.random.split(self.update_key(), batch.reward.shape[0])
 
         agent, infos = jax.lax.scan(
@@ -293,7 +292,7 @@ class SiLRIAgent(Agent):
     @jax.jit
     def pretrain(self, batch: Batch) -> tuple[Self, Info]:
         """U steps of expert, actor and gripper on demonstrations; then the target is the actor."""
-        features = self.normalizer.features(batch.observation)
+        features, _ = self.encode(batch)
 
         def step(agent: Self, inputs: tuple[jax.Array, Batch]) -> tuple[Self, Info]:
             rows, demos = inputs
@@ -317,7 +316,7 @@ class SiLRIAgent(Agent):
     @jax.jit
     def update_guidance(self, batch: Batch) -> tuple[Self, Info]:
         """A burst of U expert steps (the published schedule)."""
-        features = self.normalizer.features(batch.observation)
+        features, _ = self.encode(batch)
         agent, infos = jax.lax.scan(
             lambda agent, inputs: agent.update_expert(*inputs), self, (features, batch)
         )

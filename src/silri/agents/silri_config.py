@@ -86,6 +86,7 @@ DEFAULT = SiLRIConfig()
 FIRST = replace(
     DEFAULT,
     batch_size=256,
+    shift=0.0,
     average_tail=0.0,
     n_step=1,
     distance="l2",
@@ -101,6 +102,7 @@ FIRST = replace(
 )
 RELEASED = replace(
     FIRST,
+    shift=DEFAULT.shift,  # for the random crops of the images that are published
     scale_bounds=(1e-5, 2.0),
     target_action="sample",
     average_rate=1.0,

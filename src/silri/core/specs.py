@@ -8,7 +8,7 @@ step, ``A`` length of the action vector, ``D`` continuous action dimensions, ``G
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,9 @@ class EnvSpec:
         action: the action vector.
         max_episode_steps: decisions until the time-out.
         control_hz: decisions per second that the task is meant for.
+        points: key to the indices of (x, y), metres, of every position in that vector. All of
+            them in one frame, in which the task stays the same if everything is moved sideways;
+            learning with random shifts (``agent.shift``) needs to know. None: there are none.
     """
 
     name: str
@@ -124,6 +127,20 @@ class EnvSpec:
     action: ActionSpec
     max_episode_steps: int
     control_hz: float = 10.0
+    points: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, pairs in self.points.items():
+            array = self.observation.get(key)
+            if array is None or len(array.shape) != 1 or array.dtype != "float32":
+                raise ConfigError(
+                    f"points of '{key}': {self.name} has no float vector of that name"
+                )
+            indices = [index for pair in pairs for index in pair]
+            if any(len(pair) != 2 for pair in pairs) or len(set(indices)) != len(indices):
+                raise ConfigError(f"points of '{key}' takes pairs without repeats, got {pairs}")
+            if any(not 0 <= index < array.shape[0] for index in indices):
+                raise ConfigError(f"points of '{key}', {pairs}, exceed its size {array.shape[0]}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the inverse of :meth:`from_json`."""
@@ -134,6 +151,7 @@ class EnvSpec:
             "action": [action.size, list(action.gripper), list(action.gripper_values)],
             "max_episode_steps": self.max_episode_steps,
             "control_hz": self.control_hz,
+            "points": {key: [list(pair) for pair in pairs] for key, pairs in self.points.items()},
         }
 
     @classmethod
@@ -154,6 +172,10 @@ class EnvSpec:
                 action=ActionSpec(size, tuple(gripper), tuple(values)),
                 max_episode_steps=data["max_episode_steps"],
                 control_hz=data["control_hz"],
+                points={
+                    key: tuple((int(x), int(y)) for x, y in pairs)
+                    for key, pairs in data.get("points", {}).items()  # since format 4
+                },
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is no environment's spec: {error!r}") from error

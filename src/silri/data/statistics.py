@@ -11,6 +11,7 @@ from silri.core.errors import DataError
 from silri.data.episode import Episode
 
 DEVIATION_FLOOR = 1e-2
+CONSTANT = 1e-3  # of the floor: what varies by less did not vary
 # Images are sampled: this many of an episode, and every n-th pixel of large ones.
 _IMAGES, _IMAGE_SIDE = 32, 150
 
@@ -34,9 +35,14 @@ def observation_statistics(
     Args:
         episodes: normally the demonstrations, at least one.
         floor: smallest deviation, in the observation's own unit (metres for positions). What
-            never moves in a demonstration (a fixed goal, a hand that stays level) has a
-            deviation near 0; divided by it, the first millimetre that the policy strays would
-            come out as hundreds of deviations and drive the networks far out of their range.
+            hardly moves in a demonstration (a hand that stays level) has a deviation near 0;
+            divided by it, the first millimetre that the policy strays would come out as
+            hundreds of deviations and drive the networks far out of their range.
+
+    What does not move at all (a goal that is always at one height) keeps its own unit, a deviation
+    of 1. Training never moves the weights behind such an input: what they make of it on the day
+    that it changes is as they were drawn, and by the floor four centimetres would come out as
+    four deviations of noise.
 
     Returns:
         Statistics per float key. Images (uint8) are left out: their scale is known.
@@ -52,10 +58,9 @@ def observation_statistics(
             continue
         # float64: a mean over 1e5 rows in float32 loses the digits that the deviation is made of.
         rows = np.concatenate([episode.observations[key] for episode in episodes], dtype=np.float64)
-        result[key] = Statistics(
-            rows.mean(0).astype(np.float32),
-            np.maximum(rows.std(0), floor).astype(np.float32),
-        )
+        std = rows.std(0)
+        std = np.where(std <= CONSTANT * floor, 1.0, np.maximum(std, floor))
+        result[key] = Statistics(rows.mean(0).astype(np.float32), std.astype(np.float32))
     return result
 
 

@@ -108,6 +108,7 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         self._discrete = config.gripper == "discrete"
         self._grip = _GRIP.get(task, 1.0)
         self._own_reward = config.reward == "env"
+        self._build(task)
         self.env_spec = EnvSpec(
             name=f"metaworld/{task}",
             observation={
@@ -116,6 +117,7 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
             },
             action=ActionSpec(4, (GRIPPER,) if self._discrete else ()),
             max_episode_steps=config.max_episode_steps or MAX_EPISODE_STEPS,
+            points=_points(len(self._raw._get_pos_objects()) // 3),
         )
         self.observation_space = gymnasium.spaces.Dict(
             {
@@ -124,7 +126,6 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
             }
         )
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
-        self._build(task)
         self._expert = _quiet_expert(task)
         target = TARGETS.get(task)
         self.disturbances: tuple[str, ...] = () if target is None else target.kinds
@@ -343,6 +344,16 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
     def _observation(self) -> Observation:
         observed = self._observed.astype(np.float32)
         return {"state": observed[_STATE], "environment_state": observed[_ENVIRONMENT_STATE]}
+
+
+def _points(objects: int) -> dict[str, tuple[tuple[int, int], ...]]:
+    """Where x and y of hand, objects and goal are, of this frame and the last."""
+    upstream = [frame + at for frame in (0, _FRAME) for at in (0, *range(4, 4 + 7 * objects, 7))]
+    places = [*upstream, 2 * _FRAME]
+    return {
+        key: tuple((index, index + 1) for index, at in enumerate(source) if at in places)
+        for key, source in (("state", _STATE), ("environment_state", _ENVIRONMENT_STATE))
+    }
 
 
 def _quiet_expert(task: str) -> Any:
