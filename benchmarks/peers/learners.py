@@ -26,8 +26,9 @@ from silri.nn.train_state import adam
 CLIP = 40.0  # LeRobot clips each network's gradient to this norm; silri's HIL-SERL does not
 NORM_EPS = 1e-6  # of LayerNorm: flax's; torch's is 1e-5
 STD_BOUNDS = (1e-5, 5.0)
-# silri's HIL-SERL without what LeRobot's has not: returns of several steps, an averaged actor.
-PLAIN = HILSERLConfig(batch_size=256, n_step=1, average_rate=1.0)
+# silri's HIL-SERL without what LeRobot's has not: random shifts, returns of several steps, an
+# averaged actor.
+PLAIN = HILSERLConfig(batch_size=256, shift=0.0, n_step=1, average_rate=1.0)
 # LeRobot's actor has only the minimum.
 EQUAL = replace(PLAIN, actor_q="min", std_bounds=STD_BOUNDS)
 

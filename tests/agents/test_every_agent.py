@@ -12,6 +12,7 @@ from silri.agents.registry import AGENTS, load_agent
 from silri.core.errors import ConfigError, UnknownNameError
 from silri.core.transition import fake_batch
 from silri.nn.mlp import Trunk
+from silri.nn.normalizer import Normalizer
 
 PRESETS = [(name, preset) for name in AGENTS.names() for preset in load_agent(name).presets]
 
@@ -22,18 +23,25 @@ def make(spec, name, preset="default"):
     return entry.agent.create(config, spec, None, 0)
 
 
+def without_shifts(agent):
+    return agent.replace(config=replace(agent.config, shift=0.0))
+
+
 def finite(tree):
     return all(bool(np.isfinite(leaf).all()) for leaf in jax.tree.leaves(tree))
 
 
 @pytest.mark.parametrize("name", AGENTS.names())
 def test_rows_of_a_batch_are_moved_as_a_whole_and_by_no_more_than_said(spec, name):
-    agent = make(spec, name)
+    centimetres = {
+        key: (np.zeros(v.shape), np.full(v.shape, 0.01)) for key, v in spec.observation.items()
+    }
+    agent = make(spec, name).replace(normalizer=Normalizer.create(spec, centimetres))
     batch = fake_batch(spec, (2, 64))
-    identity = replace(agent.config, shift=0.0)
-    before, next_before = agent.replace(config=identity).encode(batch)
+    before, next_before = without_shifts(agent).encode(batch)
     after, next_after = agent.encode(batch)
-    moved = np.asarray(after - before)  # environment_state (3), state (4)
+    moved = 0.01 * np.asarray(after - before)  # metres; environment_state (3), state (4)
+    next_before, next_after = 0.01 * next_before, 0.01 * next_after
     np.testing.assert_allclose(moved, next_after - next_before, atol=1e-6)
     np.testing.assert_allclose(moved[..., 1:3], moved[..., 3:5], atol=1e-6)
     np.testing.assert_array_equal(moved[..., [0, 5, 6]], 0.0)
@@ -43,6 +51,21 @@ def test_rows_of_a_batch_are_moved_as_a_whole_and_by_no_more_than_said(spec, nam
     assert len(np.unique(moved[..., 1].round(5))) > 0.9 * (~still).sum()  # one offset per row
     later, _ = agent.replace(iterations=agent.iterations + 1).encode(batch)
     assert (np.asarray(later) != np.asarray(after)).any(-1).mean() > 0.5  # others each time
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+@pytest.mark.parametrize("learn", ["update", "pretrain", "update_guidance"])
+def test_all_learning_sees_the_moved_rows(spec, name, learn):
+    agent, still = make(spec, name), without_shifts(make(spec, name))
+    batch = fake_batch(spec, (agent.config.utd, 16))
+    after, _ = getattr(agent, learn)(batch)
+    same = all(
+        (a == b).all() for a, b in zip(jax.tree.leaves(agent), jax.tree.leaves(after), strict=True)
+    )
+    other, _ = getattr(still, learn)(batch)
+    leaves = zip(jax.tree.leaves(after), jax.tree.leaves(other), strict=True)
+    differs = any((a != b).any() for a, b in leaves)
+    assert differs != same  # where nothing is learned there is nothing to move
 
 
 @pytest.mark.parametrize("name", AGENTS.names())

@@ -156,9 +156,16 @@ SINCE_THIRD = {
 THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc": "published"}
 
 
+def third_format(config):
+    """The JSON of format 3, which had no random shifts."""
+    data = text(config)
+    del data["agent"]["shift"], data["agent"]["shift_share"]
+    return data
+
+
 def second_format(config):
     """The JSON of format 2, which had nothing of what made SiLRI steadier."""
-    data = text(config)
+    data = third_format(config)
     for name in ["own_fraction", "n_step", "average_tail", *SINCE_THIRD[config.agent_name]]:
         del data["agent"][name]
     del data["evaluation"]["first_layout"], data["operator"]["answer"]
@@ -176,9 +183,11 @@ def first_format(config):
 @pytest.mark.parametrize("agent", AGENTS.names())
 def test_a_configuration_of_an_earlier_format_means_what_it_did(agent):
     config = RunConfig.from_preset(agent, THEN[agent])
-    assert from_json(migrate(first_format(config), None, "config.json")) == config
-    assert from_json(migrate(first_format(config), 1, "config.json")) == config
-    assert from_json(migrate(second_format(config), 2, "config.json")) == config
+    meant = replace(config, agent=replace(config.agent, shift=0.0))
+    assert from_json(migrate(first_format(config), None, "config.json")) == meant
+    assert from_json(migrate(first_format(config), 1, "config.json")) == meant
+    assert from_json(migrate(second_format(config), 2, "config.json")) == meant
+    assert from_json(migrate(third_format(config), 3, "config.json")) == meant
 
 
 def test_migration_adds_what_is_missing_and_touches_nothing_else():

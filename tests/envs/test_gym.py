@@ -100,6 +100,23 @@ def test_a_box_is_the_state() -> None:
     assert info == {"seed": 3, "options": {"a": 1}, "success": False}
 
 
+class Placed(Arm):
+    metadata = {"points": {"state": [[0, 2]]}}  # noqa: RUF012  Gymnasium's own way
+
+
+def test_metadata_says_where_positions_are() -> None:
+    assert adapt(Placed()).env_spec.points == {"state": ((0, 2),)}
+    assert adapt(Arm()).env_spec.points == {}
+
+
+@pytest.mark.parametrize("said", [[[0, 1]], {"state": [0, 1]}, {"state": [["x", "y"]]}])
+def test_points_of_another_form_are_refused(said: Any) -> None:
+    arm = Placed()
+    arm.metadata = {"points": said}
+    with pytest.raises(ConfigError, match="takes pairs of indices per key"):
+        adapt(arm)
+
+
 def test_dict_keys_are_lerobots() -> None:
     image = Box(0, 255, (4, 5, 3), np.uint8)
     space = Dict(

@@ -214,6 +214,7 @@ class Agent(struct.PyTreeNode):
 
         A share of the rows has been moved, each by an offset of its own that is drawn uniformly
         from a square. Where positions are is the environment's to say (``EnvSpec.points``).
+        Offsets belong to an iteration: the chunks of pre-training share theirs, on other rows.
         """
         observation, following = batch.observation, batch.next_observation
         if self.config.shift and self.points:

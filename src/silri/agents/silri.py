@@ -271,7 +271,9 @@ class SiLRIAgent(Agent):
             slope = extra["critic/slope"]
             agent = agent.replace(q_slope=agent.q_slope + SLOPE_RATE * (slope - agent.q_slope))
         if agent.ask_above is not None:
-            doubts = doubt(agent.critic(last, agent.actor(last, params=agent.average_actor)))
+            here = jax.tree.map(lambda x: x[-1], batch.observation)
+            rows = agent.normalizer.features(here)  # where the robot is, and not moved
+            doubts = doubt(agent.critic(rows, agent.actor(rows, params=agent.average_actor)))
             own, share = 1.0 - last_batch.is_intervention, self.config.ask_fraction
             above = follow_quantile(agent.ask_above, doubts, own, share)
             agent = agent.replace(ask_above=above)

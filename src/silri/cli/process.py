@@ -122,13 +122,13 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
         report = favour_control(chosen.core)  # before JAX counts the cores
         logging.getLogger(__name__).warning("robot '%s' has %s", chosen.robot, report)
 
-    from silri.configs.serialize import from_json
+    from silri.configs.serialize import from_json, migrate
     from silri.data.spool import Spool
     from silri.runtime.cluster.control import RobotLoop, check_setup
     from silri.runtime.compilation import enable_compilation_cache
 
     enable_compilation_cache()
-    config = from_json(setup["run"])
+    config = from_json(migrate(setup["run"], setup.get("format"), str(paths.setup)))
     env = config.env.create()
     check_setup(setup, env.env_spec)
 

@@ -22,7 +22,7 @@ class DataConfig:
     dataset: str | None = None  # folder of recorded episodes to use instead of recording
     online_capacity: int = 200_000  # transitions of the online buffer
     guidance_capacity: int = 100_000  # transitions of demonstrations and interventions
-    std_floor: float = 1e-2  # least deviation that observations are normalised by
+    std_floor: float = 1e-2  # least deviation to normalise by; what never varied has 1
 
 
 @dataclass(frozen=True)

@@ -117,9 +117,10 @@ class EnvSpec:
         action: the action vector.
         max_episode_steps: decisions until the time-out.
         control_hz: decisions per second that the task is meant for.
-        points: key to the indices of (x, y), metres, of every position in that vector. All of
-            them in one frame, in which the task stays the same if everything is moved sideways;
-            learning with random shifts (``agent.shift``) needs to know. None: there are none.
+        points: key to the indices of (x, y), metres, of every position in that vector, for random
+            shifts (``agent.shift``). All of them in one frame, in which the task, and the action
+            that is right, stay the same if everything is moved sideways: actions that name a
+            place do not, those that name a motion do. Empty: nothing is moved.
     """
 
     name: str
@@ -130,7 +131,9 @@ class EnvSpec:
     points: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key, pairs in self.points.items():
+        points = {key: tuple(tuple(pair) for pair in pairs) for key, pairs in self.points.items()}
+        object.__setattr__(self, "points", points)  # agents hash it
+        for key, pairs in points.items():
             array = self.observation.get(key)
             if array is None or len(array.shape) != 1 or array.dtype != "float32":
                 raise ConfigError(
@@ -177,7 +180,7 @@ class EnvSpec:
                     for key, pairs in data.get("points", {}).items()  # since format 4
                 },
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is no environment's spec: {error!r}") from error
 
     def conform_observation(self, observation: Mapping[str, Any]) -> Observation:

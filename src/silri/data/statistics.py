@@ -40,9 +40,9 @@ def observation_statistics(
             hundreds of deviations and drive the networks far out of their range.
 
     What does not move at all (a goal that is always at one height) keeps its own unit, a deviation
-    of 1. Training never moves the weights behind such an input: what they make of it on the day
-    that it changes is as they were drawn, and by the floor four centimetres would come out as
-    four deviations of noise.
+    of 1. Demonstrations do not teach the weights behind such an input: what they make of it on the
+    day that it changes is as they were drawn, and by the floor four centimetres would come out
+    as four deviations of noise.
 
     Returns:
         Statistics per float key. Images (uint8) are left out: their scale is known.
@@ -59,7 +59,7 @@ def observation_statistics(
         # float64: a mean over 1e5 rows in float32 loses the digits that the deviation is made of.
         rows = np.concatenate([episode.observations[key] for episode in episodes], dtype=np.float64)
         std = rows.std(0)
-        std = np.where(std <= CONSTANT * floor, 1.0, np.maximum(std, floor))
+        std = np.where(std <= CONSTANT * floor, np.maximum(1.0, floor), np.maximum(std, floor))
         result[key] = Statistics(rows.mean(0).astype(np.float32), std.astype(np.float32))
     return result
 

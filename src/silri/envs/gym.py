@@ -14,6 +14,10 @@ any other Dict key               kept; nested keys are joined by dots
 
 Arrays that are not images are flattened to float32. Actions are rescaled from [-1, 1] to the
 environment's own range, each dimension by itself.
+
+Gymnasium has no word for where positions are in a vector. An environment that wants random shifts
+says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to pairs of indices
+as in :class:`~silri.core.specs.EnvSpec`.
 """
 
 from __future__ import annotations
@@ -95,6 +99,7 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
             observation={key: spec for _, key, spec in self._parts},
             action=action,
             max_episode_steps=limit,
+            points=_points(env.metadata.get("points", {}), name),
         )
         self.observation_space = gymnasium.spaces.Dict(
             {
@@ -223,6 +228,17 @@ def _succeeded(info: dict[str, Any], terminated: bool, reward: float) -> bool:
         if key in info:
             return bool(info[key])
     return terminated and reward > 0
+
+
+def _points(said: Any, name: str) -> dict[str, tuple[tuple[int, int], ...]]:
+    """``metadata["points"]``, checked for its form; the spec checks that it fits."""
+    try:
+        return {key: tuple((int(x), int(y)) for x, y in pairs) for key, pairs in said.items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"metadata['points'] of {name} takes pairs of indices per key, such as "
+            f"{{'state': [[0, 1]]}}; got {said!r}"
+        ) from error
 
 
 def _limit_steps(

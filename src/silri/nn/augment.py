@@ -31,6 +31,10 @@ def shift(
     """
     shifted = dict(observation)
     for key, pairs in points:
-        columns = np.asarray(pairs, np.int32)  # (P, 2)
-        shifted[key] = jnp.asarray(observation[key]).at[..., columns].add(offset[..., None, :])
+        into = np.zeros((2, observation[key].shape[-1]), np.float32)
+        for x, y in pairs:
+            into[0, x] = into[1, y] = 1.0
+        # A product and not a scatter, which XLA does one number at a time on a CPU.
+        moved = jnp.matmul(offset, into, precision=jax.lax.Precision.HIGHEST)
+        shifted[key] = observation[key] + moved
     return shifted

@@ -8,7 +8,7 @@ from typing import Any
 
 from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
-from silri.configs.serialize import to_json
+from silri.configs.serialize import FORMAT, to_json
 from silri.core.clock import MonotonicClock
 from silri.core.errors import ConfigError
 from silri.data import files
@@ -48,6 +48,7 @@ def prepare_run(folder: RunFolder, config: RunConfig, stop: Callable[[], bool]) 
         with EpisodeStore(folder.episodes, folder.quarantine, env.env_spec, names) as store:
             collect_demonstrations(config, env, store, stop, MonotonicClock())
             setup: dict[str, Any] = {
+                "format": FORMAT,
                 "run": to_json(config),
                 "spec": env.env_spec.to_json(),
                 "diagnostics": list(names),
