@@ -128,7 +128,8 @@ def test_a_spec_says_where_positions_are():
         ({"pose": ((0, 1),)}, "'pose': e has no float vector"),
         ({"image": ((0, 1),)}, "'image': e has no float vector"),
         ({"state": ((0, 1), (1, 2))}, "without repeats"),
-        ({"state": ((0, 1, 2),)}, "takes pairs"),
+        ({"state": ((0, 1, 2),)}, "takes pairs of indices per key"),
+        ([[0, 1]], "takes pairs of indices per key"),
         ({"state": ((4, 5),)}, "exceed its size 5"),
     ],
 )

@@ -284,11 +284,7 @@ PRESETS = {
     ),
     "published": Preset(
         replace(
-            DEFAULT,
-            batch_size=256,
-            n_step=1,
-            average_rate=1.0,
-            trunk=Trunk(activation="tanh"),
+            DEFAULT, batch_size=256, n_step=1, average_rate=1.0, trunk=Trunk(activation="tanh")
         ),
         "the publication: tanh trunk, reward 1 / 0",
         env={"success_reward": 1.0, "step_reward": 0.0},

@@ -131,8 +131,16 @@ class EnvSpec:
     points: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        points = {key: tuple(tuple(pair) for pair in pairs) for key, pairs in self.points.items()}
-        object.__setattr__(self, "points", points)  # agents hash it
+        try:
+            points = {
+                key: tuple((int(x), int(y)) for x, y in pairs) for key, pairs in self.points.items()
+            }
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"points of {self.name} takes pairs of indices per key, such as "
+                f"{{'state': [[0, 1]]}}; got {self.points!r}"
+            ) from error
+        object.__setattr__(self, "points", points)  # of tuples: agents hash it
         for key, pairs in points.items():
             array = self.observation.get(key)
             if array is None or len(array.shape) != 1 or array.dtype != "float32":
@@ -140,7 +148,7 @@ class EnvSpec:
                     f"points of '{key}': {self.name} has no float vector of that name"
                 )
             indices = [index for pair in pairs for index in pair]
-            if any(len(pair) != 2 for pair in pairs) or len(set(indices)) != len(indices):
+            if len(set(indices)) != len(indices):
                 raise ConfigError(f"points of '{key}' takes pairs without repeats, got {pairs}")
             if any(not 0 <= index < array.shape[0] for index in indices):
                 raise ConfigError(f"points of '{key}', {pairs}, exceed its size {array.shape[0]}")
@@ -175,10 +183,7 @@ class EnvSpec:
                 action=ActionSpec(size, tuple(gripper), tuple(values)),
                 max_episode_steps=data["max_episode_steps"],
                 control_hz=data["control_hz"],
-                points={
-                    key: tuple((int(x), int(y)) for x, y in pairs)
-                    for key, pairs in data.get("points", {}).items()  # since format 4
-                },
+                points=data.get("points", {}),  # since format 4
             )
         except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is no environment's spec: {error!r}") from error

@@ -99,7 +99,7 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
             observation={key: spec for _, key, spec in self._parts},
             action=action,
             max_episode_steps=limit,
-            points=_points(env.metadata.get("points", {}), name),
+            points=env.metadata.get("points", {}),
         )
         self.observation_space = gymnasium.spaces.Dict(
             {
@@ -228,17 +228,6 @@ def _succeeded(info: dict[str, Any], terminated: bool, reward: float) -> bool:
         if key in info:
             return bool(info[key])
     return terminated and reward > 0
-
-
-def _points(said: Any, name: str) -> dict[str, tuple[tuple[int, int], ...]]:
-    """``metadata["points"]``, checked for its form; the spec checks that it fits."""
-    try:
-        return {key: tuple((int(x), int(y)) for x, y in pairs) for key, pairs in said.items()}
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ConfigError(
-            f"metadata['points'] of {name} takes pairs of indices per key, such as "
-            f"{{'state': [[0, 1]]}}; got {said!r}"
-        ) from error
 
 
 def _limit_steps(

@@ -9,7 +9,7 @@ from typing import Any
 
 from silri.data import files
 
-PROTOCOL = 1  # raised when the messages between uplink and hub change
+PROTOCOL = 2  # raised when what uplink and hub tell each other changes, setups included
 
 
 class LivePaths:
