@@ -22,10 +22,11 @@ from silri.cli.train import NAMES, preset_config
 from silri.cli.train import Arguments as TrainArguments
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError, UsageError
+from silri.evaluation.benchmark.pinning import cores
 from silri.evaluation.benchmark.plan import Job, State, make_plan, refuse_others, seconds_left
 from silri.evaluation.benchmark.report import write_report
 from silri.evaluation.benchmark.results import collect, read_results
-from silri.evaluation.benchmark.runner import LocalStarter, Starter, cores, last_line, run_suite
+from silri.evaluation.benchmark.runner import LocalStarter, Starter, last_line, run_suite
 from silri.evaluation.benchmark.suite import Suite, built_in_names, cells, load_suite
 
 DESCRIPTION = f"""Run a suite: tasks x variants x people x seeds, each cell a run folder of its own

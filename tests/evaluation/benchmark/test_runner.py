@@ -12,8 +12,9 @@ import pytest
 
 from silri.cli.bench import run_config
 from silri.evaluation.benchmark import plan, runner
+from silri.evaluation.benchmark.pinning import cores
 from silri.evaluation.benchmark.plan import State, make_plan
-from silri.evaluation.benchmark.runner import LocalStarter, cores, last_line, run_suite
+from silri.evaluation.benchmark.runner import LocalStarter, last_line, run_suite
 from silri.evaluation.benchmark.suite import cells
 from tests.fakes.suites import make_run, small_suite
 

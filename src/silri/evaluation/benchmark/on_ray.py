@@ -11,24 +11,20 @@ import logging
 import os
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from silri.core.errors import SilriError, UsageError
-from silri.evaluation.benchmark.plan import Job, lock
+from silri.evaluation.benchmark.pinning import spawn
+from silri.evaluation.benchmark.plan import Job
 from silri.evaluation.benchmark.runner import (
     INTERRUPTED,
     POLL_S,
     Handle,
-    cores,
-    on_core,
     open_log,
-    spawn,
 )
 from silri.runtime.cluster.security import authenticated, default_token_path, ensure_token
 from silri.runtime.cluster.transport import LOOPBACK_ONLY, QUIET, import_ray
@@ -97,38 +93,21 @@ def run_command(command: Sequence[str], job: Job, folder: str) -> int:
         SilriError: somebody else runs this cell.
     """
     os.chdir(folder)  # of whoever typed the command: paths may be relative to it
-    with _claimed_core() as core:
-        with open_log(job, command) as log, on_core(core):
-            process = spawn(command, log, {})
-        try:
-            # Not wait(): Ray's cancelling does not wake a thread that sleeps in the kernel.
-            while (code := process.poll()) is None:
-                time.sleep(POLL_S)
-            return code
-        except KeyboardInterrupt:  # how Ray cancels
-            process.send_signal(signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(GRACE_S)
-            return INTERRUPTED
-        finally:
-            if process.poll() is None:
-                process.kill()
-
-
-@contextmanager
-def _claimed_core() -> Iterator[int]:
-    """A core of this machine that no other cell has; Ray counts CPUs but hands out none.
-
-    With more cells than cores they share the first.
-    """
-    mine = cores()
-    for core in mine:
-        name = f"silri-bench-{os.getuid()}-core{core}.lock"
-        with (Path(tempfile.gettempdir()) / name).open("a", encoding="ascii") as file:
-            if lock(file):
-                yield core
-                return
-    yield mine[0]
+    with open_log(job, command) as log:
+        process = spawn(command, log, {})
+    try:
+        # Not wait(): Ray's cancelling does not wake a thread that sleeps in the kernel.
+        while (code := process.poll()) is None:
+            time.sleep(POLL_S)
+        return code
+    except KeyboardInterrupt:  # how Ray cancels
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(GRACE_S)
+        return INTERRUPTED
+    finally:
+        if process.poll() is None:
+            process.kill()
 
 
 class _Remote:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -15,14 +14,12 @@ from typing import Protocol, TextIO
 
 from silri.core.errors import SilriError
 from silri.data import files
+from silri.evaluation.benchmark.pinning import spawn
 from silri.evaluation.benchmark.plan import Job, State, clear, lock
 
 POLL_S = 0.2
 INTERRUPTED = 130  # exit code of a run that was asked to stop and has saved
 SILRI = (sys.executable, "-m", "silri.cli.main")
-# One core per run: libraries that count the machine's cores would fight for it.
-_POOLS = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
-ONE_THREAD = {f"{name}_THREADS": "1" for name in _POOLS}
 
 
 @dataclass(frozen=True)
@@ -234,13 +231,6 @@ def _judge(job: Job, stage: str, code: int, stopping: bool) -> Outcome:
 # -- on this machine -----------------------------------------------------------------------------
 
 
-def cores() -> list[int]:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
-
-
 @dataclass
 class LocalStarter:
     """Processes on this machine, each pinned to a core where the system can.
@@ -254,23 +244,10 @@ class LocalStarter:
     environment: Mapping[str, str] = field(default_factory=dict)
 
     def start(self, command: Sequence[str], job: Job, slot: int) -> Handle:
-        """Start ``command`` on the core of this slot."""
-        with open_log(job, command) as log, on_core(cores()[slot % len(cores())]):
+        """Start ``command`` on a core of its own."""
+        del slot
+        with open_log(job, command) as log:
             return _Local(spawn(command, log, self.environment))
-
-
-def spawn(
-    command: Sequence[str], log: TextIO, environment: Mapping[str, str]
-) -> subprocess.Popen[bytes]:
-    """A cell's process, deaf to this terminal's Ctrl-C: it is asked to stop once, by us."""
-    return subprocess.Popen(
-        list(command),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, **ONE_THREAD, **environment},
-        start_new_session=True,
-    )
 
 
 @contextmanager
@@ -291,20 +268,6 @@ def open_log(job: Job, command: Sequence[str]) -> Iterator[TextIO]:
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         yield log
-
-
-@contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """Processes started inside inherit this core: XLA sizes its thread pool by what it may use."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    mine = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, mine)
 
 
 class _Local:

@@ -1,0 +1,76 @@
+"""A core for every process of a benchmark, whoever starts it."""
+
+from __future__ import annotations
+
+import fcntl
+import itertools
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+# One core per run: libraries that count the machine's cores would fight for it.
+_POOLS = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
+ONE_THREAD = {f"{name}_THREADS": "1" for name in _POOLS}
+
+
+def cores() -> list[int]:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def spawn(
+    command: Sequence[str], log: TextIO, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """A process on a core that no other benchmark of this user is on, if there is one.
+
+    It is deaf to this terminal's Ctrl-C: it is asked to stop once, by us.
+    """
+    core, claim = _claim_core()
+    with claim, _on_core(core):
+        return subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **ONE_THREAD, **environment},
+            pass_fds=(claim.fileno(),),
+            start_new_session=True,
+        )
+
+
+def _claim_core() -> tuple[int, TextIO]:
+    """The core that the fewest processes have claimed, and the claim.
+
+    A claim is a lock on a file that the process inherits: it ends with the process, however that
+    ends, and holds if the benchmark that started it is killed.
+    """
+    for claims, core in ((claims, core) for claims in itertools.count() for core in cores()):
+        name = f"silri-bench-{os.getuid()}-core{core}-{claims}.lock"
+        file = (Path(tempfile.gettempdir()) / name).open("a", encoding="ascii")
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+        else:
+            return core, file
+    raise AssertionError("the product has no end")
+
+
+@contextmanager
+def _on_core(core: int) -> Iterator[None]:
+    """Processes started inside inherit this core: XLA sizes its thread pool by what it may use."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    mine = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, mine)
