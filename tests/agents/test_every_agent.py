@@ -77,6 +77,23 @@ def test_without_points_nothing_is_moved(spec, name):
     np.testing.assert_array_equal(features, agent.normalizer.features(batch.observation))
 
 
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_positions_from_the_hand_are_features_of_acting_and_learning(spec, name):
+    entry = load_agent(name)
+    config = replace(entry.presets["default"].config, relative=0.05)
+    agent = entry.agent.create(config, spec, None, 0)
+    plain = make(spec, name)
+    batch = fake_batch(spec, (2, 8))
+    there = agent.normalizer.features(batch.observation)
+    assert there.shape[-1] == plain.normalizer.features(batch.observation).shape[-1] + 2
+    after, _ = agent.encode(batch)
+    np.testing.assert_allclose(after[..., -2:], there[..., -2:], atol=1e-4)  # shifts or not
+    agent, _ = agent.update(fake_batch(spec, (agent.config.utd, 16)))
+    far = {key: np.zeros(v.shape, np.float32) for key, v in spec.observation.items()}
+    action, _ = agent.act(far, episode=0, step=0, explore=False)
+    assert np.isfinite(action).all()
+
+
 @pytest.mark.parametrize(("name", "preset"), PRESETS)
 def test_one_update_moves_something_and_stays_finite(spec, name, preset):
     agent = make(spec, name, preset)

@@ -156,9 +156,16 @@ SINCE_THIRD = {
 THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc": "published"}
 
 
+def fourth_format(config):
+    """The JSON of format 4, which had no positions from the hand."""
+    data = text(config)
+    del data["agent"]["relative"]
+    return data
+
+
 def third_format(config):
     """The JSON of format 3, which had no random shifts."""
-    data = text(config)
+    data = fourth_format(config)
     del data["agent"]["shift"], data["agent"]["shift_share"]
     return data
 
@@ -188,6 +195,7 @@ def test_a_configuration_of_an_earlier_format_means_what_it_did(agent):
     assert from_json(migrate(first_format(config), 1, "config.json")) == meant
     assert from_json(migrate(second_format(config), 2, "config.json")) == meant
     assert from_json(migrate(third_format(config), 3, "config.json")) == meant
+    assert from_json(migrate(fourth_format(config), 4, "config.json")) == config
 
 
 def test_migration_adds_what_is_missing_and_touches_nothing_else():

@@ -114,8 +114,8 @@ def test_an_action_is_validated_as_a_vector():
 
 
 def test_a_spec_says_where_positions_are():
-    observation = {"state": ArraySpec((5,)), "image": ArraySpec((8, 8, 3), "uint8")}
-    spec = EnvSpec("e", observation, ActionSpec(2), 5, points={"state": ((0, 1), (3, 4))})
+    observation = {"state": ArraySpec((6,)), "image": ArraySpec((8, 8, 3), "uint8")}
+    spec = EnvSpec("e", observation, ActionSpec(2), 5, points={"state": ((3, 4, 0), (2, 1, 5))})
     assert EnvSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
     older = spec.to_json()
     del older["points"]  # what versions before wrote
@@ -128,8 +128,13 @@ def test_a_spec_says_where_positions_are():
         ({"pose": ((0, 1),)}, "'pose': e has no float vector"),
         ({"image": ((0, 1),)}, "'image': e has no float vector"),
         ({"state": ((0, 1), (1, 2))}, "without repeats"),
-        ({"state": ((0, 1, 2),)}, "takes pairs of indices per key"),
-        ([[0, 1]], "takes pairs of indices per key"),
+        (
+            {"state": ((0, 1), (2, 3, 4))},
+            r"takes the indices of \(x, y\), or of \(x, y, z\) for all",
+        ),
+        ({"state": ((0, 1, 2, 3),)}, r"takes the indices of \(x, y\)"),
+        ({"state": ((0,),)}, r"takes the indices of \(x, y\)"),
+        ([[0, 1]], r"takes the indices of \(x, y\)"),
         ({"state": ((4, 5),)}, "exceed its size 5"),
     ],
 )

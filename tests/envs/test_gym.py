@@ -113,7 +113,7 @@ def test_metadata_says_where_positions_are() -> None:
 def test_points_of_another_form_are_refused(said: Any) -> None:
     arm = Placed()
     arm.metadata = {"points": said}
-    with pytest.raises(ConfigError, match="takes pairs of indices per key"):
+    with pytest.raises(ConfigError, match=r"takes the indices of \(x, y\)"):
         adapt(arm)
 
 

@@ -76,10 +76,10 @@ def test_points_are_hand_objects_and_goal(task: str, objects: tuple[int, ...]) -
     observation, _ = env.reset(seed=3)
     truth = env.privileged()
     state, environment = observation["state"], observation["environment_state"]
-    assert points["state"] == ((0, 1), (4, 5))  # this frame's and the last's
-    assert points["environment_state"] == tuple((at, at + 1) for at in (*objects, 28))
+    assert points["state"] == ((0, 1, 2), (4, 5, 6))  # this frame's and the last's
+    assert points["environment_state"] == tuple((at, at + 1, at + 2) for at in (*objects, 28))
     for at in (0, 4):
-        np.testing.assert_allclose(state[at : at + 2], truth.hand[:2], atol=0.05)
+        np.testing.assert_allclose(state[at : at + 3], truth.hand, atol=0.05)
     np.testing.assert_allclose(environment[0:2], truth.object[:2], rtol=1e-5)
     np.testing.assert_allclose(environment[28:30], truth.goal[:2], rtol=1e-5)
     for at in objects[2:]:  # the first object again, or the second one: not the padding

@@ -4,9 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from silri.nn.augment import shift
+from silri.nn.augment import seen_from_first, shift
 
 POINTS = (("environment_state", ((1, 2),)), ("state", ((0, 1), (3, 4))))
+SIZES = {"state": 6, "environment_state": 3}
+PLACES = (("state", ((0, 1, 2), (5, 4, 3))), ("environment_state", ((2, 1, 0),)))
 
 
 def observation(*batch):
@@ -34,3 +36,32 @@ def test_the_rest_stays_where_it_is():
     np.testing.assert_array_equal(after["environment_state"][:, 0], 1.0)
     np.testing.assert_array_equal(after["force"], 1.0)
     np.testing.assert_array_equal(before["environment_state"], 1.0)
+
+
+def test_z_is_not_moved():
+    before = {"state": jnp.zeros((4, 6)), "environment_state": jnp.zeros((4, 3))}
+    after = shift(before, PLACES, jnp.ones((4, 2)))
+    np.testing.assert_array_equal(after["state"], [[1, 1, 0, 0, 1, 1]] * 4)
+    np.testing.assert_array_equal(after["environment_state"], [[0, 1, 1]] * 4)
+
+
+def test_every_other_position_is_seen_from_the_first_whatever_key_it_is_in():
+    state = jnp.asarray([1.0, 2.0, 3.0, 30.0, 20.0, 10.0])
+    scene = jnp.asarray([0.5, 0.25, 0.125])
+    seen = seen_from_first({"state": state, "environment_state": scene}, PLACES)
+    np.testing.assert_allclose(seen, [9.0, 18.0, 27.0, -0.875, -1.75, -2.5])
+    planar = seen_from_first({"state": state, "environment_state": scene}, POINTS)
+    np.testing.assert_allclose(planar, [0.75, 1.875, 29.75, 19.875])
+
+
+def test_seen_from_the_first_a_shift_changes_nothing():
+    before = {key: jax.random.normal(jax.random.key(1), (2, 8, n)) for key, n in SIZES.items()}
+    after = shift(before, PLACES, jax.random.normal(jax.random.key(0), (2, 8, 2)))
+    seen = seen_from_first(after, PLACES)
+    assert seen.shape == (2, 8, 6)
+    np.testing.assert_allclose(seen, seen_from_first(before, PLACES), atol=1e-5)
+
+
+def test_one_position_alone_is_seen_from_nowhere():
+    lonely = (("state", ((0, 1),)),)
+    assert seen_from_first({"state": jnp.ones((3, 5))}, lonely).shape == (3, 0)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -47,6 +49,23 @@ def test_leading_axes_stay(lead):
     assert features.shape == (*lead, 6)
     single = normalizer.features({"state": STATE, "environment_state": ENVIRONMENT})
     np.testing.assert_array_equal(features, np.broadcast_to(single, (*lead, 6)))
+
+
+def test_positions_seen_from_the_hand_come_last_in_the_unit_asked_for():
+    spec = replace(
+        SPEC, observation={"state": ArraySpec((2,)), "environment_state": ArraySpec((3,))}
+    )
+    spec = replace(spec, points={"state": ((0, 1),), "environment_state": ((1, 2),)})
+    observation = {"state": STATE, "environment_state": np.array([9.0, 1.5, 1.0], np.float32)}
+    plain = Normalizer.create(spec, None).features(observation)
+    features = Normalizer.create(spec, None, 0.25).features(observation)
+    np.testing.assert_array_equal(features[:-2], plain)
+    np.testing.assert_allclose(features[-2:], [2.0, -4.0])
+
+
+def test_without_positions_there_is_nothing_to_see():
+    observation = {"state": STATE, "environment_state": ENVIRONMENT}
+    assert Normalizer.create(SPEC, None, 0.05).features(observation).shape == (6,)
 
 
 def test_a_missing_key_of_the_statistics_is_an_error():

@@ -36,6 +36,7 @@ class AgentConfig:
     own_fraction: float = 0.0  # share of the guidance rows that are the robot's own successes
     shift: float = 0.06  # metres; rows of a batch are moved by up to that, in x and in y
     shift_share: float = 0.5  # of the rows; the others stay: what no observation shows stays, too
+    relative: float = 0.0  # metres; positions also as seen from the hand, in this unit; 0: not
     n_step: int = 1  # rewards in a return before it bootstraps
     average_rate: float = 1.0  # Polyak rate of the policy that acts; 1 is the one that learns
     average_tail: float = 0.0  # t: that rate falls to t / iteration, so the window grows; 0: never
@@ -49,6 +50,7 @@ class AgentConfig:
             "online_fraction": (0 <= self.online_fraction <= 1, "a share between 0 and 1"),
             "own_fraction": (0 <= self.own_fraction < 1, "a share from 0, below 1"),
             "shift": (0 <= self.shift < math.inf, "0 metres or more"),
+            "relative": (0 <= self.relative < math.inf, "0 metres or more"),
             "shift_share": (0 <= self.shift_share <= 1, "a share between 0 and 1"),
             "n_step": (self.n_step >= 1, "at least 1"),
             "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
@@ -164,7 +166,7 @@ class Agent(struct.PyTreeNode):
         """Common fields, an initialisation key, and example features (1, F), actions (1, D)."""
         if not spec.action.continuous:
             raise ConfigError(f"{spec.name} has no continuous action dimension; this needs one")
-        normalizer = Normalizer.create(spec, statistics)
+        normalizer = Normalizer.create(spec, statistics, config.relative)
         example = {
             key: jnp.zeros((1, *array.shape), jnp.float32)
             for key, array in spec.observation.items()
@@ -172,7 +174,7 @@ class Agent(struct.PyTreeNode):
         fields = {
             "config": config,
             "action_spec": spec.action,
-            "points": tuple(sorted(spec.points.items())),
+            "points": normalizer.points,
             "normalizer": normalizer,
             "seed": jnp.asarray(seed, jnp.uint32),
             "iterations": jnp.asarray(0, jnp.int32),

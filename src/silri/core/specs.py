@@ -107,6 +107,11 @@ class ActionSpec:
         return action
 
 
+_POINTS_TAKE = (
+    "takes the indices of (x, y), or of (x, y, z) for all, per key, such as {'state': [[0, 1]]}"
+)
+
+
 @dataclass(frozen=True)
 class EnvSpec:
     """Everything an agent or a store must know about an environment.
@@ -117,10 +122,11 @@ class EnvSpec:
         action: the action vector.
         max_episode_steps: decisions until the time-out.
         control_hz: decisions per second that the task is meant for.
-        points: key to the indices of (x, y), metres, of every position in that vector, for random
-            shifts (``agent.shift``). All of them in one frame, in which the task, and the action
-            that is right, stay the same if everything is moved sideways: actions that name a
-            place do not, those that name a motion do. Empty: nothing is moved.
+        points: key to the indices of (x, y) or (x, y, z), metres, of every position in that vector,
+            for random shifts (``agent.shift``). All of them in one frame, in which the task, and
+            the action that is right, stay the same if everything is moved sideways: actions that
+            name a place do not, those that name a motion do. Empty: nothing is moved. The first
+            is the one that ``agent.relative`` sees the others from: the hand.
     """
 
     name: str
@@ -128,30 +134,33 @@ class EnvSpec:
     action: ActionSpec
     max_episode_steps: int
     control_hz: float = 10.0
-    points: Mapping[str, tuple[tuple[int, int], ...]] = field(default_factory=dict)
+    points: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         try:
             points = {
-                key: tuple((int(x), int(y)) for x, y in pairs) for key, pairs in self.points.items()
+                key: tuple(tuple(int(index) for index in place) for place in places)
+                for key, places in self.points.items()
             }
         except (AttributeError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"points of {self.name} takes pairs of indices per key, such as "
-                f"{{'state': [[0, 1]]}}; got {self.points!r}"
+                f"points of {self.name} {_POINTS_TAKE}; got {self.points!r}"
             ) from error
+        lengths = {len(place) for places in points.values() for place in places}
+        if lengths not in (set(), {2}, {3}):
+            raise ConfigError(f"points of {self.name} {_POINTS_TAKE}; got {self.points!r}")
         object.__setattr__(self, "points", points)  # of tuples: agents hash it
-        for key, pairs in points.items():
+        for key, places in points.items():
             array = self.observation.get(key)
             if array is None or len(array.shape) != 1 or array.dtype != "float32":
                 raise ConfigError(
                     f"points of '{key}': {self.name} has no float vector of that name"
                 )
-            indices = [index for pair in pairs for index in pair]
+            indices = [index for place in places for index in place]
             if len(set(indices)) != len(indices):
-                raise ConfigError(f"points of '{key}' takes pairs without repeats, got {pairs}")
+                raise ConfigError(f"points of '{key}' takes places without repeats, got {places}")
             if any(not 0 <= index < array.shape[0] for index in indices):
-                raise ConfigError(f"points of '{key}', {pairs}, exceed its size {array.shape[0]}")
+                raise ConfigError(f"points of '{key}', {places}, exceed its size {array.shape[0]}")
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the inverse of :meth:`from_json`."""
@@ -162,7 +171,7 @@ class EnvSpec:
             "action": [action.size, list(action.gripper), list(action.gripper_values)],
             "max_episode_steps": self.max_episode_steps,
             "control_hz": self.control_hz,
-            "points": {key: [list(pair) for pair in pairs] for key, pairs in self.points.items()},
+            "points": {key: [list(place) for place in at] for key, at in self.points.items()},
         }
 
     @classmethod

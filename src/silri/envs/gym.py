@@ -16,7 +16,7 @@ Arrays that are not images are flattened to float32. Actions are rescaled from [
 environment's own range, each dimension by itself.
 
 Gymnasium has no word for where positions are in a vector. An environment that wants random shifts
-says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to pairs of indices
+says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to indices
 as in :class:`~silri.core.specs.EnvSpec`.
 """
 

@@ -346,12 +346,12 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         return {"state": observed[_STATE], "environment_state": observed[_ENVIRONMENT_STATE]}
 
 
-def _points(objects: int) -> dict[str, tuple[tuple[int, int], ...]]:
-    """Where x and y of hand, objects and goal are, of this frame and the last."""
+def _points(objects: int) -> dict[str, tuple[tuple[int, int, int], ...]]:
+    """Where x, y and z of hand, objects and goal are, of this frame and the last; hand first."""
     upstream = [frame + at for frame in (0, _FRAME) for at in (0, *range(4, 4 + 7 * objects, 7))]
     places = [*upstream, 2 * _FRAME]
     return {
-        key: tuple((index, index + 1) for index, at in enumerate(source) if at in places)
+        key: tuple((index, index + 1, index + 2) for index, at in enumerate(source) if at in places)
         for key, source in (("state", _STATE), ("environment_state", _ENVIRONMENT_STATE))
     }
 

@@ -1,6 +1,7 @@
-"""Random shifts: what moves everything by as much changes nothing about what is to be done.
+"""What knowing where positions are is good for: random shifts, and positions from the hand.
 
-The counterpart, for vectors, of the random crops that image policies are trained with (DrQ,
+Random shifts: what moves everything by as much changes nothing about what is to be done. The
+counterpart, for vectors, of the random crops that image policies are trained with (DrQ,
 arXiv 2004.13649; HIL-SERL's encoders): a hand 3 cm left of a cup is 3 cm left of it anywhere on
 the table.
 """
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-Points = tuple[tuple[str, tuple[tuple[int, int], ...]], ...]  # (key, ((x, y), ...)), hashable
+Points = tuple[tuple[str, tuple[tuple[int, ...], ...]], ...]  # (key, ((x, y[, z]), ...))
 
 
 def shift(
@@ -23,18 +24,39 @@ def shift(
 
     Args:
         observation: (..., *shape) per key.
-        points: the indices of x and y of every position in a vector observation.
+        points: the indices of x, y and perhaps z of every position in a vector observation.
         offset: (..., 2), metres.
 
     Returns:
         A new observation; what is not among ``points`` is as it was.
     """
     shifted = dict(observation)
-    for key, pairs in points:
+    for key, places in points:
         into = np.zeros((2, observation[key].shape[-1]), np.float32)
-        for x, y in pairs:
+        for x, y, *_ in places:
             into[0, x] = into[1, y] = 1.0
         # A product and not a scatter, which XLA does one number at a time on a CPU.
         moved = jnp.matmul(offset, into, precision=jax.lax.Precision.HIGHEST)
         shifted[key] = observation[key] + moved
     return shifted
+
+
+def seen_from_first(observation: Mapping[str, jax.Array], points: Points) -> jax.Array:
+    """Every other position minus the first: (..., *shape) per key -> (..., (P - 1) C), metres.
+
+    C is 2 or 3, as many coordinates as ``points`` have; P counts all of them, of all keys.
+    """
+    first_key, (first, *_) = points[0]
+    others = [(key, place) for key, places in points for place in places][1:]
+    result: jax.Array | float = 0.0
+    for key in dict.fromkeys([first_key, *(key for key, _ in others)]):
+        into = np.zeros((observation[key].shape[-1], len(others), len(first)), np.float32)
+        for column, (at, place) in enumerate(others):
+            axes = np.arange(len(first))
+            if at == key:
+                into[place, column, axes] += 1.0
+            if first_key == key:
+                into[first, column, axes] -= 1.0
+        differences = into.reshape(len(into), -1)
+        result += jnp.matmul(observation[key], differences, precision=jax.lax.Precision.HIGHEST)
+    return jnp.asarray(result)

@@ -11,6 +11,7 @@ from flax import struct
 
 from silri.core.errors import ConfigError
 from silri.core.specs import EnvSpec
+from silri.nn.augment import Points, seen_from_first
 
 
 class Normalizer(struct.PyTreeNode):
@@ -18,14 +19,22 @@ class Normalizer(struct.PyTreeNode):
 
     Attributes:
         mean, std: dict of (*shape) per observation key.
+        points: where positions are.
+        unit: metres; positions are features also as seen from the first of them, in this unit;
+            0: they are not.
     """
 
     mean: dict[str, jax.Array]
     std: dict[str, jax.Array]
+    points: Points = struct.field(pytree_node=False, default=())
+    unit: float = struct.field(pytree_node=False, default=0.0)
 
     @classmethod
     def create(
-        cls, spec: EnvSpec, statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None
+        cls,
+        spec: EnvSpec,
+        statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+        unit: float = 0.0,
     ) -> Normalizer:
         """From (mean, std) per key; without statistics, the identity.
 
@@ -45,10 +54,13 @@ class Normalizer(struct.PyTreeNode):
                 if statistics is not None
                 else (jnp.asarray(zero), jnp.asarray(one))
             )
-        return cls(mean=mean, std=std)
+        return cls(mean=mean, std=std, points=tuple(spec.points.items()), unit=unit)
 
     def features(self, observation: Mapping[str, jax.Array | np.ndarray]) -> jax.Array:
-        """(..., F): normalised keys in alphabetical order, flattened and concatenated."""
+        """(..., F): normalised keys in alphabetical order, flattened and concatenated.
+
+        Positions as seen from the first one come last, if there are any.
+        """
         parts = []
         for key in sorted(self.mean):
             mean, std = self.mean[key], self.std[key]
@@ -57,4 +69,7 @@ class Normalizer(struct.PyTreeNode):
             expand = (1,) * len(batch_shape)
             value = (value - mean.reshape(expand + mean.shape)) / std.reshape(expand + std.shape)
             parts.append(value.reshape((*batch_shape, -1)))
+        if self.unit and self.points:
+            vectors = {key: jnp.asarray(observation[key], jnp.float32) for key, _ in self.points}
+            parts.append(seen_from_first(vectors, self.points) / self.unit)
         return jnp.concatenate(parts, axis=-1)

@@ -132,7 +132,9 @@ class Session:
             self.state.demo_steps = sum(len(episode) for episode in demos)
             if demos:
                 statistics = observation_statistics(demos, floor=self.config.data.std_floor)
-                self.agent = self.agent.replace(normalizer=Normalizer.create(self.spec, statistics))
+                unit = self.agent.normalizer.unit
+                normalizer = Normalizer.create(self.spec, statistics, unit)
+                self.agent = self.agent.replace(normalizer=normalizer)
             self._learn_offline()
         self._remember()
         if not resuming:

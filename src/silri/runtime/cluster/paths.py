@@ -9,7 +9,7 @@ from typing import Any
 
 from silri.data import files
 
-PROTOCOL = 2  # raised when what uplink and hub tell each other changes, setups included
+PROTOCOL = 3  # raised when what uplink and hub tell each other changes, setups included
 
 
 class LivePaths:
