@@ -79,10 +79,8 @@ def test_without_points_nothing_is_moved(spec, name):
 
 @pytest.mark.parametrize("name", AGENTS.names())
 def test_positions_from_the_hand_are_features_of_acting_and_learning(spec, name):
-    entry = load_agent(name)
-    config = replace(entry.presets["default"].config, relative=0.05)
-    agent = entry.agent.create(config, spec, None, 0)
     plain = make(spec, name)
+    agent = type(plain).create(replace(plain.config, relative=0.05), spec, None, 0)
     batch = fake_batch(spec, (2, 8))
     there = agent.normalizer.features(batch.observation)
     assert there.shape[-1] == plain.normalizer.features(batch.observation).shape[-1] + 2

@@ -35,7 +35,6 @@ class FakeAgent(Agent):
         return cls(
             config=config,
             action_spec=spec.action,
-            points=(),
             normalizer=Normalizer(
                 mean={key: np.zeros(shape, np.float32) for key, shape in sizes.items()},
                 std={key: np.ones(shape, np.float32) for key, shape in sizes.items()},

@@ -63,6 +63,18 @@ def test_positions_seen_from_the_hand_come_last_in_the_unit_asked_for():
     np.testing.assert_allclose(features[-2:], [2.0, -4.0])
 
 
+def test_a_key_that_is_named_without_positions_is_passed_over():
+    spec = replace(
+        SPEC, observation={"state": ArraySpec((2,)), "environment_state": ArraySpec((4,))}
+    )
+    spec = replace(spec, points={"state": (), "environment_state": ((0, 1), (2, 3))})
+    observation = {"state": STATE, "environment_state": ENVIRONMENT.ravel()}
+    features = Normalizer.create(spec, None, 1.0).features(observation)
+    np.testing.assert_allclose(features[-2:], [2.0, 2.0])
+    nowhere = replace(spec, points={"state": ()})
+    assert Normalizer.create(nowhere, None, 1.0).features(observation).shape == (6,)
+
+
 def test_without_positions_there_is_nothing_to_see():
     observation = {"state": STATE, "environment_state": ENVIRONMENT}
     assert Normalizer.create(SPEC, None, 0.05).features(observation).shape == (6,)

@@ -16,7 +16,7 @@ from flax import struct
 from silri.core.errors import ConfigError
 from silri.core.specs import ActionSpec, EnvSpec, Observation
 from silri.core.transition import Batch
-from silri.nn.augment import Points, shift
+from silri.nn.augment import shift
 from silri.nn.mlp import Trunk
 from silri.nn.normalizer import Normalizer
 from silri.nn.train_state import Info
@@ -110,15 +110,13 @@ class Agent(struct.PyTreeNode):
     Attributes:
         config: hyper-parameters.
         action_spec: layout of the action vector.
-        points: where positions are in an observation, for random shifts.
-        normalizer: observation statistics.
+        normalizer: observation statistics, and where positions are.
         seed: () uint32.
         iterations: () int32, learner iterations so far.
     """
 
     config: Any = struct.field(pytree_node=False)
     action_spec: ActionSpec = struct.field(pytree_node=False)
-    points: Points = struct.field(pytree_node=False)
     normalizer: Normalizer
     seed: jax.Array
     iterations: jax.Array
@@ -174,7 +172,6 @@ class Agent(struct.PyTreeNode):
         fields = {
             "config": config,
             "action_spec": spec.action,
-            "points": normalizer.points,
             "normalizer": normalizer,
             "seed": jnp.asarray(seed, jnp.uint32),
             "iterations": jnp.asarray(0, jnp.int32),
@@ -219,14 +216,15 @@ class Agent(struct.PyTreeNode):
         Offsets belong to an iteration: the chunks of pre-training share theirs, on other rows.
         """
         observation, following = batch.observation, batch.next_observation
-        if self.config.shift and self.points:
+        points = self.normalizer.points
+        if self.config.shift and points:
             rows, reach = batch.reward.shape, self.config.shift
             where, which = jax.random.split(jax.random.fold_in(self.update_key(), SHIFTS))
             offset = jax.random.uniform(where, (*rows, 2), minval=-reach, maxval=reach)
             moved = jax.random.bernoulli(which, self.config.shift_share, rows)
             offset = jnp.where(moved[..., None], offset, 0.0)
-            observation = shift(observation, self.points, offset)
-            following = shift(following, self.points, offset)
+            observation = shift(observation, points, offset)
+            following = shift(following, points, offset)
         return self.normalizer.features(observation), self.normalizer.features(following)
 
     def act(

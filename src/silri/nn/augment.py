@@ -46,8 +46,7 @@ def seen_from_first(observation: Mapping[str, jax.Array], points: Points) -> jax
 
     C is 2 or 3, as many coordinates as ``points`` have; P counts all of them, of all keys.
     """
-    first_key, (first, *_) = points[0]
-    others = [(key, place) for key, places in points for place in places][1:]
+    (first_key, first), *others = [(key, place) for key, places in points for place in places]
     result: jax.Array | float = 0.0
     for key in dict.fromkeys([first_key, *(key for key, _ in others)]):
         into = np.zeros((observation[key].shape[-1], len(others), len(first)), np.float32)

@@ -54,7 +54,8 @@ class Normalizer(struct.PyTreeNode):
                 if statistics is not None
                 else (jnp.asarray(zero), jnp.asarray(one))
             )
-        return cls(mean=mean, std=std, points=tuple(spec.points.items()), unit=unit)
+        points = tuple((key, places) for key, places in spec.points.items() if places)
+        return cls(mean=mean, std=std, points=points, unit=unit)
 
     def features(self, observation: Mapping[str, jax.Array | np.ndarray]) -> jax.Array:
         """(..., F): normalised keys in alphabetical order, flattened and concatenated.

@@ -20,12 +20,7 @@ from typing import Any
 from silri.core.errors import SilriError, UsageError
 from silri.evaluation.benchmark.pinning import spawn
 from silri.evaluation.benchmark.plan import Job
-from silri.evaluation.benchmark.runner import (
-    INTERRUPTED,
-    POLL_S,
-    Handle,
-    open_log,
-)
+from silri.evaluation.benchmark.runner import INTERRUPTED, POLL_S, Handle, open_log
 from silri.runtime.cluster.security import authenticated, default_token_path, ensure_token
 from silri.runtime.cluster.transport import LOOPBACK_ONLY, QUIET, import_ray
 
