@@ -12,6 +12,8 @@ import pytest
 
 from silri.core.errors import DataError, RunFolderError, UsageError
 from silri.data import files
+from silri.data.layout import ROW_PATH, file_path
+from silri.data.quarantine import read_quarantine
 from silri.data.spool import Upload, encode_upload
 from silri.runtime.cluster.hub import Hub
 from silri.runtime.cluster.parameters import unpack
@@ -195,6 +197,20 @@ def test_an_upload_is_stored_once(site):
     site.start()
     assert site.hub.upload(data) == {"state": "duplicate", "reason": ""}
     assert site.episodes() == ["arm/a:3"]
+
+
+def test_killed_within_a_commit(site):
+    """The frames are there and the row is not: set aside, and the robot's next try is stored."""
+    data = message(3, "arm/a:3")
+    site.hub.upload(data)
+    site.kill()
+    (site.run / "episodes" / file_path(ROW_PATH, 0)).unlink()
+    site.start()
+    assert site.episodes() == []
+    assert list(read_quarantine(site.run / "quarantine")) == [(None, None)]
+    assert site.hub.upload(data) == {"state": "stored", "reason": ""}
+    assert site.episodes() == ["arm/a:3"]
+    assert site.hub.store.quarantined() == []
 
 
 def test_a_damaged_message_is_refused_and_nothing_stored(site):

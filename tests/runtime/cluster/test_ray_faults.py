@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
+from silri.data.quarantine import read_quarantine
 from silri.runtime.cluster.paths import SpoolPaths, read_record
 from tests.fakes.wire import Wire
 from tests.runtime.cluster.processes import (
@@ -42,6 +43,7 @@ SEED = int(os.environ.get("SILRI_FAULTS_SEED", "0"))
 ROBOTS = 2
 DEADLINE = 120.0  # for one recovery
 VICTIMS = ["supervisor", *KINDS]
+STRAY = (None, None)  # no episode, and nothing wrong with it
 
 
 @pytest.fixture
@@ -169,7 +171,8 @@ def assert_sound(place, trials):
     place.silri("data", "check", "run").wait()
     spools = local_spools(run, ROBOTS)
     assert_nothing_lost(run, spools)
-    assert not (run / "quarantine").exists() or not any((run / "quarantine").iterdir())
+    # A hub that dies within a commit leaves frames without a row; its robot sent the episode again.
+    assert [entry for entry in read_quarantine(run / "quarantine") if entry != STRAY] == []
     numbers = stored(run)
     assert len(numbers) == ROBOTS
     steps = sum(read_record(SpoolPaths(spool).control)["steps"] for spool in spools.values())
