@@ -23,7 +23,14 @@ from silri.cli.train import Arguments as TrainArguments
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError, UsageError
 from silri.evaluation.benchmark.pinning import cores
-from silri.evaluation.benchmark.plan import Job, State, make_plan, refuse_others, seconds_left
+from silri.evaluation.benchmark.plan import (
+    Job,
+    State,
+    link_shared,
+    make_plan,
+    refuse_others,
+    seconds_left,
+)
 from silri.evaluation.benchmark.report import write_report
 from silri.evaluation.benchmark.results import collect, read_results
 from silri.evaluation.benchmark.runner import LocalStarter, Starter, last_line, run_suite
@@ -122,6 +129,8 @@ def _run(chosen: Arguments, suite: Suite) -> int:
         _print_plan(jobs, chosen.jobs or len(cores()))
         return DONE
     refuse_others(jobs)
+    if shared := link_shared(jobs, chosen.out):
+        print(f"{len(shared)} cells are finished runs of other suites in {chosen.out}: linked")
     disturbances = suite.disturbances and not chosen.skip_disturbance
     with (
         _starter(chosen) as starter,  # first: Ray sets a handler of its own for SIGTERM

@@ -1,13 +1,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
 from silri.cli.bench import run_config
 from silri.core.errors import ConfigError, DataError
 from silri.evaluation.benchmark import plan
-from silri.evaluation.benchmark.plan import State, make_plan, refuse_others, seconds_left
+from silri.evaluation.benchmark.plan import (
+    State,
+    link_shared,
+    make_plan,
+    refuse_others,
+    seconds_left,
+)
+from silri.evaluation.benchmark.results import collect
 from silri.evaluation.benchmark.suite import cells
 from tests.fakes.suites import TOML, make_run, small_suite
 
@@ -100,6 +108,45 @@ def test_only_what_never_came_to_a_checkpoint_is_removed(jobs):
     make_run(jobs[1], completed=False, checkpoint=True)
     with pytest.raises(ValueError, match="to resume"):
         plan.clear(jobs[1].look_again())
+
+
+def test_a_finished_run_of_another_suite_is_not_run_again(tmp_path):
+    out = tmp_path / "out"
+    small = jobs_of(tmp_path)
+    make_run(small[0], completed=True, checkpoint=True)
+    make_run(small[1], completed=False, checkpoint=True)  # not finished
+    make_run(small[2], completed=True, checkpoint=True)  # of another configuration, below
+    text = TOML.replace('name = "small"', 'name = "large"')
+    text = text.replace('"agent.batch_size" = 16', '"agent.batch_size" = 32')
+    large = jobs_of(tmp_path, text)
+    assert [job.state for job in large] == [State.DONE, *[State.MISSING] * 5]
+    place = out / "large" / small[0].cell.name
+    assert link_shared(large, out) == [place]
+    assert link_shared(large, out) == []
+    assert jobs_of(tmp_path, text)[0].folder.path == place
+
+    (tmp_path / "collected").mkdir()
+    assert collect(large[0].cell.suite, out / "large", tmp_path / "collected") == 1
+    shutil.move(out, tmp_path / "moved")  # the link is relative
+    assert (tmp_path / "moved/large" / place.name / "summary.json").is_file()
+
+
+def test_a_link_to_a_run_that_was_removed_is_in_nobodys_way(tmp_path):
+    out = tmp_path / "out"
+    small = jobs_of(tmp_path)
+    text = TOML.replace('name = "small"', 'name = "large"')
+    for job in small[:2]:
+        make_run(job, completed=True, checkpoint=True)
+    link_shared(jobs_of(tmp_path, text), out)
+    for job in small[:2]:
+        shutil.rmtree(job.folder.path)
+    large = jobs_of(tmp_path, text)
+    assert [job.state for job in large] == [State.MISSING] * 6
+    plan.clear(large[0])
+    make_run(large[0], completed=True)
+    make_run(jobs_of(tmp_path, TOML.replace('"small"', '"third"'))[1], completed=True)
+    assert link_shared(jobs_of(tmp_path, text), out) == [out / "large" / small[1].cell.name]
+    assert [job.state for job in jobs_of(tmp_path, text)[:2]] == [State.DONE] * 2
 
 
 def test_a_flag_that_silri_train_does_not_know_names_suite_and_cell(tmp_path):

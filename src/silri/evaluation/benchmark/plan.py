@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import fcntl
 import json
+import os
 import shutil
 import statistics
 import time
@@ -44,7 +45,7 @@ class Job:
 
     Attributes:
         cell: of the suite.
-        folder: of the run.
+        folder: of the run; of another suite's, if it is the same run and finished there.
         config: that the suite asks for.
         state: of the folder when it was looked at.
         differences: from ``config``, for :attr:`State.OTHER`.
@@ -99,8 +100,37 @@ def make_plan(chosen: Iterable[Cell], out: Path, resolve: Resolve) -> list[Job]:
             raise UnknownNameError(f"{_where(cell)}: {error}") from error
         except SilriError as error:
             raise ConfigError(f"{_where(cell)}: {error}") from error
-        jobs.append(examine(cell, out / cell.suite.name / cell.name, config))
+        job = examine(cell, out / cell.suite.name / cell.name, config)
+        jobs.append(_finished_elsewhere(job, out) if job.state is State.MISSING else job)
     return jobs
+
+
+def _finished_elsewhere(job: Job, out: Path) -> Job:
+    """The same run, finished for another suite in ``out``; else the job as it is."""
+    for folder in sorted(out.glob(f"*/{job.cell.name}")):
+        other = examine(job.cell, folder, job.config)
+        if other.state is State.DONE:
+            return other
+    return job
+
+
+def link_shared(jobs: Iterable[Job], out: Path) -> list[Path]:
+    """Show finished runs of other suites in this suite's folder, too, by a relative link.
+
+    Returns:
+        The links that were made.
+    """
+    made = []
+    for job in jobs:
+        place = out / job.cell.suite.name / job.cell.name
+        if job.folder.path == place or place.exists():
+            continue
+        files.make_dir(place.parent)
+        if place.is_symlink():  # to a run that was removed
+            place.unlink()
+        place.symlink_to(Path(os.path.relpath(job.folder.path, place.parent)))
+        made.append(place)
+    return made
 
 
 def examine(cell: Cell, path: Path, config: RunConfig) -> Job:
@@ -197,7 +227,9 @@ def clear(job: Job) -> None:
     """Remove what a run that was killed before its first checkpoint has left."""
     if job.state is not State.MISSING:
         raise ValueError(f"{job.folder.path} is {job.state.value}")
-    if job.folder.path.exists():
+    if job.folder.path.is_symlink():  # to a run of another suite that was removed
+        job.folder.path.unlink()
+    elif job.folder.path.exists():
         shutil.rmtree(job.folder.path)
 
 
