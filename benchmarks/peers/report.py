@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from silri.evaluation.statistics import median_and_range
 
 
 def tables(folder: Path) -> str:
@@ -76,7 +75,10 @@ def _learn(folder: Path) -> str:
     for driver, group in _by_driver(runs).items():
         for name in _learners(group[0]):
             columns = zip(*([row[name] for row in r["evaluations"]] for r in group), strict=True)
-            cells = [median_and_range(list(values)).format(".2f") for values in columns]
+            cells = [
+                f"{np.median(values):.2f} ({min(values):.2f} - {max(values):.2f})"
+                for values in columns
+            ]
             role = f"**{name}**" if name == driver else name
             lines.append(f"| {driver} | {role} | {len(group)} | " + " | ".join(cells) + " |")
     lines += ["", _differences(runs), "", _values(runs)]

@@ -85,6 +85,8 @@ def test_a_dry_run_shows_every_cell_and_writes_nothing(silri, tmp_path):
         (["paper", "--seeds", "9"], "unknown seed '9'"),
         (["paper", "--jobs", "0"], "--jobs takes 1 or more, got 0"),
         (["paper", "--results", "x"], "--report"),
+        (["paper", "--report", "--collect", "x"], "exclude each other"),
+        (["paper", "--report", "--tasks", "push", "--seeds", "0"], "--tasks, --seeds choose what"),
         (["paper", "--report"], "there is no folder runs/bench/paper"),
         (["operators", "--tasks", "pick-place", "--people", "skilled"], "no cell of operators"),
     ],

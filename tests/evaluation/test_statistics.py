@@ -7,8 +7,7 @@ from hypothesis import strategies as st
 from silri.core.errors import UsageError
 from silri.evaluation.statistics import (
     final_success,
-    intervention_steps_at,
-    median_and_range,
+    scheduled,
     steps_to_threshold,
     wilson_interval,
 )
@@ -82,39 +81,17 @@ def test_final_success_is_the_mean_of_the_last_three():
     assert final_success([]) is None
 
 
-def test_intervention_steps_count_episodes_that_ended_by_then():
-    history = [(80, 30), (180, 20), (250, 0), (330, 7)]
-    assert intervention_steps_at(79, history) == 0
-    assert intervention_steps_at(80, history) == 30
-    assert intervention_steps_at(329, history) == 50
-    assert intervention_steps_at(5000, history) == 57
-
-
 @pytest.mark.parametrize(
-    ("values", "cell"),
+    ("steps", "kept"),
     [
-        ([1000, 3000, 2000], "2000 (1000 - 3000)"),
-        ([1000, None, 2000], "2000 (1000 - >5000)"),
-        ([1000, None, None], ">5000 (1000 - >5000)"),
-        ([None, None, None], ">5000 (>5000 - >5000)"),
-        ([1000, 2000], "1500 (1000 - 2000)"),
-        ([1000, None], ">3000 (1000 - >5000)"),  # at least the mean of 1000 and the budget
-        ([1000, 2000, 4000, None], "3000 (1000 - >5000)"),
-        ([2000], "2000"),
-        ([None], ">5000"),
-        ([], "-"),
+        ([500, 1000, 1500, 1540], [0, 1, 2]),  # the closing one of a run
+        ([500, 1000, 1040, 1500, 2000, 2093], [0, 1, 3, 4]),  # and of one that went on
+        ([500, 1000, 1500, 1750], [0, 1, 2, 3]),  # a budget between two of the schedule
+        ([1000, 1030], [0]),
+        ([300], [0]),
+        ([0], [0]),  # no environment steps
+        ([], []),
     ],
 )
-def test_a_table_cell_marks_what_is_censored(values, cell):
-    assert str(median_and_range(values, budget=5000)) == cell
-
-
-def test_a_cell_takes_a_number_format():
-    assert median_and_range([0.5, 0.75, 1.0]).format(".0%") == "75% (50% - 100%)"
-
-
-def test_censoring_needs_a_budget_that_no_value_exceeds():
-    with pytest.raises(UsageError, match="needs the budget"):
-        median_and_range([1000, None])
-    with pytest.raises(UsageError, match="beyond the budget"):
-        median_and_range([6000, None], budget=5000)
+def test_the_closing_evaluation_counts_once(steps, kept):
+    assert scheduled([(step, 0.5) for step in steps]) == kept

@@ -75,6 +75,15 @@ def test_steps_to_90_is_the_first_of_two_in_a_row():
     assert summary["intervention_steps_to_90"] == 5
 
 
+def test_the_closing_evaluation_counts_once():
+    rows = [evaluation(10, 0.8), evaluation(20, 0.8), evaluation(30, 0.9), evaluation(32, 1.0)]
+    summary = summarise(tiny_run(steps=30), RunState(env_steps=32, evaluations=rows))
+    assert summary["steps_to_90"] is None
+    assert summary["final_success"] == pytest.approx((0.8 + 0.8 + 0.9) / 3)
+    assert summary["success_rate"] == 1.0  # of the policy that is left
+    assert len(summary["evaluations"]) == 4
+
+
 def test_before_the_first_evaluation_nothing_is_known():
     summary = summarise(tiny_run(steps=40), RunState())
     json.dumps(summary, allow_nan=False)

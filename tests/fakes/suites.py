@@ -74,7 +74,7 @@ def summary_of(cell, rates=(0.5, 0.9, 1.0), every=1000, **changes):
         "env": cell.task.env,
         "operator": cell.person.operator,
         "seed": cell.seed,
-        "env_steps": steps[-1],
+        "env_steps": cell.steps,
         "demo_steps": 500,
         "intervention_steps": steps[-1] // 10,
         "intervention_rate": 0.1 if cell.steps else 0.0,
@@ -108,11 +108,11 @@ def write_disturbance(folder, name, **rates):
     path.write_text(json.dumps({"episodes": 50, "action": "mean", "rows": rows}))
 
 
-def make_run(job, *, completed=None, checkpoint=False):
+def make_run(job, *, completed=None, checkpoint=False, **changes):
     """A run folder as ``silri train`` would leave it; ``completed`` None: no summary yet."""
     folder = RunFolder.create(job.folder.path, job.config)
     if checkpoint:
         (folder.checkpoints / "last").mkdir(parents=True)
     if completed is not None:
-        folder.write_summary(summary_of(job.cell, completed=completed))
+        folder.write_summary(summary_of(job.cell, completed=completed, **changes))
     return folder

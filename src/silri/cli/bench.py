@@ -65,6 +65,15 @@ class Arguments:
             raise ConfigError(f"--jobs takes 1 or more, got {self.jobs}")
         if not self.report and (self.results is not None or self.report_dir is not None):
             raise UsageError("--results and --report-dir say what --report reads and writes")
+        if self.report and self.collect is not None:
+            raise UsageError("--report and --collect exclude each other; give one after the other")
+        filters = ("tasks", "variants", "people", "seeds")
+        given = [f"--{name}" for name in filters if getattr(self, name)]
+        if given and (self.report or self.collect is not None):
+            raise UsageError(
+                f"{', '.join(given)} choose what is run; reports and collections are of all that "
+                "is done"
+            )
 
 
 def main(arguments: list[str]) -> int:

@@ -5,12 +5,10 @@ An *evaluation* is a pair ``(step, success_rate)``; lists of them are in order o
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from silri.core.errors import UsageError
 
@@ -57,11 +55,27 @@ def wilson_interval(
     return min(max((centre - half) / scale, 0.0), p), max(min((centre + half) / scale, 1.0), p)
 
 
+def scheduled(evaluations: Evaluations) -> list[int]:
+    """Indices of the evaluations that are there by schedule.
+
+    A run ends with an evaluation of its own, a part of an episode after the last scheduled one:
+    nearly the same policy, which would count twice. Left out is what follows another within half
+    of the first interval; if nothing is before it (a run shorter than an interval), it stays.
+    """
+    if not evaluations:
+        return []
+    kept, interval = [0], evaluations[0][0]
+    for index in range(1, len(evaluations)):
+        if 2 * (evaluations[index][0] - evaluations[kept[-1]][0]) >= interval:
+            kept.append(index)
+    return kept
+
+
 def steps_to_threshold(evaluations: Evaluations, threshold: float = THRESHOLD) -> int | None:
     """The step of the first of two *consecutive* evaluations at success >= ``threshold``.
 
     One lucky evaluation does not count. None if it never happens; tables then censor it at the
-    budget (:func:`median_and_range`).
+    budget.
     """
     for (step, rate), (_, following) in itertools.pairwise(evaluations):
         if rate >= threshold and following >= threshold:
@@ -76,89 +90,3 @@ def final_success(evaluations: Evaluations) -> float | None:
     """
     rates = [rate for _, rate in evaluations[-FINAL_EVALUATIONS:]]
     return math.fsum(rates) / len(rates) if rates else None
-
-
-def intervention_steps_at(step: int, history: Sequence[tuple[int, float]]) -> int:
-    """Human-driven steps in all episodes that had ended by ``step``.
-
-    Args:
-        step: environment step.
-        history: (step at the episode's end, human-driven steps in it), in order of steps.
-    """
-    ended = bisect.bisect_right(history, step, key=lambda episode: episode[0])
-    return int(sum(count for _, count in history[:ended]))
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Median and range over seeds of a quantity that may be censored at the budget.
-
-    ``str()`` is the table's cell, e.g. ``2000 (1000 - >5000)``.
-
-    Attributes:
-        median: None if there was no value.
-        low: smallest.
-        high: largest.
-        censored: how many of the values are only known to exceed the budget.
-        median_censored: whether the median is such a value.
-        count: number of seeds.
-    """
-
-    median: float | None
-    low: float | None
-    high: float | None
-    censored: int
-    median_censored: bool
-    count: int
-
-    def format(self, spec: str = "g") -> str:
-        """The table's cell, with ``spec`` for each number; censored ones are marked ``>``."""
-        if self.median is None or self.low is None or self.high is None:
-            return "-"
-        median = _mark(self.median, spec, censored=self.median_censored)
-        if self.count == 1:
-            return median
-        # Censored values are the largest: the low end is one only if all are.
-        low = _mark(self.low, spec, censored=self.censored == self.count)
-        high = _mark(self.high, spec, censored=self.censored > 0)
-        return f"{median} ({low} - {high})"
-
-    def __str__(self) -> str:
-        return self.format()
-
-
-def median_and_range(values: Sequence[float | None], budget: float | None = None) -> Summary:
-    """Median and range over seeds; None counts as the budget and is marked.
-
-    With an even number of seeds the median is the mean of the middle two, and is marked if
-    either of them is censored.
-
-    Args:
-        values: one per seed; None where the run never got there.
-        budget: the step at which such runs were stopped.
-
-    Raises:
-        UsageError: if a value is None and no budget is given, or one lies beyond the budget.
-    """
-    censored = sum(value is None for value in values)
-    if censored and budget is None:
-        raise UsageError("a value that was never reached needs the budget it is censored at")
-    known = sorted(float(value) for value in values if value is not None)
-    if budget is not None and known and known[-1] > budget:
-        raise UsageError(f"the value {known[-1]:g} lies beyond the budget of {budget:g}")
-    everything = known + [float(budget or 0.0)] * censored
-    if not everything:
-        return Summary(None, None, None, censored=0, median_censored=False, count=0)
-    return Summary(
-        median=statistics.median(everything),
-        low=everything[0],
-        high=everything[-1],
-        censored=censored,
-        # Sorted with the censored ones last: the upper of the middle pair decides.
-        median_censored=len(everything) // 2 >= len(known),
-        count=len(everything),
-    )
-
-
-def _mark(value: float, spec: str, *, censored: bool) -> str:
-    return f"{'>' if censored else ''}{value:{spec}}"

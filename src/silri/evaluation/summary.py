@@ -6,7 +6,12 @@ import math
 from typing import Any
 
 from silri.configs.run import RunConfig
-from silri.evaluation.statistics import final_success, steps_to_threshold, wilson_interval
+from silri.evaluation.statistics import (
+    final_success,
+    scheduled,
+    steps_to_threshold,
+    wilson_interval,
+)
 from silri.runtime.state import RunState
 
 SECONDS_PER_STEP = 0.1  # a human-driven step, in every table
@@ -16,7 +21,8 @@ def summarise(config: RunConfig, state: RunState) -> dict[str, Any]:
     """The summary of a run so far; null where a number is not known (yet)."""
     evaluations = [(int(row["step"]), row["success_rate"]) for row in state.evaluations]
     last = state.evaluations[-1] if state.evaluations else None
-    to_90 = steps_to_threshold(evaluations)
+    judged = [evaluations[index] for index in scheduled(evaluations)]
+    to_90 = steps_to_threshold(judged)
     at_90 = next((row for row in state.evaluations if row["step"] == to_90), None)
     interval = None
     if last is not None:
@@ -32,7 +38,7 @@ def summarise(config: RunConfig, state: RunState) -> dict[str, Any]:
         "episodes": state.episodes,
         "success_rate": None if last is None else last["success_rate"],
         "success_ci95": interval,
-        "final_success": final_success(evaluations),
+        "final_success": final_success(judged),
         "eval_episodes": config.evaluation.episodes,
         "mean_success_length": None if last is None else _known(last["mean_success_length"]),
         "demo_episodes": state.demo_episodes,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,8 @@ from silri.evaluation.benchmark.aggregate import (
 )
 from silri.evaluation.benchmark.curves import overall_curve, task_curve
 from silri.evaluation.benchmark.results import Reached, read_results
-from tests.fakes.suites import small_suite, write_results
+from silri.evaluation.benchmark.suite import cells
+from tests.fakes.suites import small_suite, summary_of, write_results
 
 NEVER = (0.1, 0.2, 0.3)
 AT_1000, AT_2000 = (0.9, 0.9, 1.0), (0.5, 0.9, 1.0)
@@ -90,6 +93,22 @@ def read(suite, tmp_path, rates, **keywords):
     return read_results(suite, write_results(suite, tmp_path / "r", rates, **keywords))
 
 
+def test_a_value_that_may_lie_beyond_the_median_makes_it_uncertain():
+    """Human steps are censored at those of the whole run, which differ."""
+    values = [Reached(30.0, censored=True), *(Reached(v, censored=False) for v in (200.0, 300.0))]
+    assert median_reached(values) == Reached(200.0, censored=True)  # 300, if the first is more
+
+
+def test_none_against_none_is_no_advantage(suite, tmp_path):
+    none = {"evaluation_intervention_steps": [0, 0, 0], "intervention_steps": 0}
+    for cell in cells(suite, variants=["silri", "hil_serl"]):
+        path = tmp_path / f"{cell.name}.json"
+        path.write_text(json.dumps(summary_of(cell, AT_1000, **none)))
+    results = read_results(suite, tmp_path)
+    found = ratios(results, "intervention_steps_to_90", "silri", "hil_serl", "steady")
+    assert found.median.format() == "1.00 [1.00, 1.00]"
+
+
 def test_ratios_are_of_medians_and_their_median_is_over_tasks(suite, tmp_path):
     results = read(suite, tmp_path, {"silri": AT_1000, "hil_serl": AT_2000})
     found = ratios(results, "steps_to_90", "silri", "hil_serl", "steady")
@@ -129,10 +148,12 @@ def test_a_task_without_both_is_missing_not_guessed(suite, tmp_path):
     assert ratios(results, "steps_to_90", "silri", "bc", "steady").median.format() == "-"
 
 
-def test_tasks_that_not_every_variant_has_are_left_out_of_the_aggregate(suite, tmp_path):
+def test_the_first_variant_says_which_tasks_an_aggregate_is_over(suite, tmp_path):
     skip = ["push_hil_serl_steady_s0", *(f"box_bc_steady_s{seed}" for seed in (0, 1))]
     results = read(suite, tmp_path, {"silri": AT_1000}, skip=skip)
-    assert common_tasks(results, "steady") == ["push"]
+    assert common_tasks(results, "steady") == ["push", "box"]
+    less = read(suite, tmp_path / "less", {}, skip=[f"box_silri_steady_s{s}" for s in (0, 1)])
+    assert common_tasks(less, "steady") == ["push"]
     # Seeds that some task lacks count for none.
     both = ["push", "box"]
     matrix = score_matrix(results, "hil_serl", "steady", both, lambda run: run.final_success)

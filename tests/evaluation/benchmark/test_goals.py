@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 
@@ -8,7 +9,13 @@ from silri.evaluation.benchmark import disturbances
 from silri.evaluation.benchmark.goals import MET, MISSED, UNKNOWN, evaluate_goals
 from silri.evaluation.benchmark.results import read_results
 from silri.evaluation.benchmark.suite import cells
-from tests.fakes.suites import TOML, small_suite, write_disturbance, write_results
+from tests.fakes.suites import (
+    TOML,
+    small_suite,
+    summary_of,
+    write_disturbance,
+    write_results,
+)
 
 AT_1000, NEVER = (0.98, 0.98, 1.0), (0.1, 0.2, 0.3)
 DISTURBED = TOML.replace("seeds = 2", "seeds = 2\ndisturbances = true")
@@ -43,6 +50,29 @@ def test_goals_that_are_missed_say_where(tmp_path):
     assert "push 0.20, box 0.20" in falls.value
     ends = next(goal for goal in found.values() if "ceiling" in goal.text)
     assert (ends.verdict, ends.value) == (MISSED, "push 0.70, box 0.70")
+
+
+def test_steadiness_is_seen_in_a_run_three_times_as_long(tmp_path):
+    short = goals(tmp_path, {"silri": (0.5, 0.9, 1.0)})  # at 2,000 of 3,000 and 4,000
+    falls = next(goal for goal in short.values() if "falls by more" in goal.text)
+    assert (falls.verdict, falls.value) == (UNKNOWN, "no run")
+    enough = goals(tmp_path, {"silri": AT_1000})
+    falls = next(goal for goal in enough.values() if "falls by more" in goal.text)
+    assert (falls.verdict, falls.value) == (MET, "push 0.00, box 0.00")
+
+
+def test_one_task_that_was_never_done_need_not_move_the_median(tmp_path):
+    rows = TOML.partition("[[variants]]")
+    third = '[[tasks]]\nlabel = "door"\nsteps = 4000\nenv = "metaworld/door-close-v3"\n\n'
+    suite = small_suite(tmp_path, rows[0] + third + rows[1] + rows[2])
+    folder = write_results(suite, tmp_path / "r", {"silri": AT_1000, "hil_serl": NEVER})
+    for cell in cells(suite):
+        if cell.task.label == "push":
+            rates = NEVER if cell.variant.label == "silri" else AT_1000
+            (folder / f"{cell.name}.json").write_text(json.dumps(summary_of(cell, rates)))
+    goal = evaluate_goals(read_results(suite, folder), "steady")[0]
+    assert goal.verdict == MET
+    assert "silri was never there on push" in goal.value
 
 
 def test_the_end_is_judged_by_each_tasks_ceiling(tmp_path):
@@ -82,13 +112,36 @@ ROBUST = {"none": 1.0, "grasp": 0.9}
         (ROBUST, {"none": 0.8, "grasp": 0.7}, MET, "bc loses less everywhere"),
         (ROBUST, {"none": 0.8, "grasp": (0.4, 0)}, MET, "loses less"),  # it never happened
         (ROBUST, None, UNKNOWN, "no data"),
+        (None, {"none": 0.8, "grasp": 0.4}, UNKNOWN, "so far bc loses more, silri has no data"),
+        ({"none": 0.8, "grasp": 0.5}, {"none": 0.8, "grasp": 0.2}, MET, "0.50"),  # 0.3 of 0.6
     ],
 )
 def test_disturbances_count_where_the_rival_loses(tmp_path, ours, theirs, verdict, words):
-    disturbed = {"silri": ours} | ({"bc": theirs} if theirs else {})
+    known = {"silri": ours, "bc": theirs}
+    disturbed = {label: rates for label, rates in known.items() if rates}
     goal = goals(tmp_path, {}, DISTURBED, disturbed)["disturbances"]
     assert goal.verdict == verdict
     assert words in goal.value
+
+
+def test_a_share_of_a_drop_is_of_all_seeds_of_both(tmp_path):
+    suite = small_suite(tmp_path, DISTURBED)
+    folder = write_results(suite, tmp_path / "r")
+    write_disturbance(folder, "push_silri_steady_s0", none=1.0, grasp=0.9)
+    write_disturbance(folder, "push_silri_steady_s1", none=1.0, grasp=0.3)
+    write_disturbance(folder, "push_bc_steady_s1", none=1.0, grasp=0.5)
+    results = read_results(suite, folder)
+
+    def share():
+        ours = disturbances.loss(results, "push", "silri", "steady", "grasp")
+        rival = disturbances.loss(results, "push", "bc", "steady", "grasp")
+        return disturbances.relative_drop(ours, rival)
+
+    assert share().format() == "0.80"  # 0.4 of 0.5, though the rival has one seed
+    write_disturbance(folder, "push_bc_steady_s0", none=1.0, grasp=1.0)
+    results = read_results(suite, folder)
+    assert share().value == pytest.approx(0.4 / 0.25)
+    assert share().high == math.inf  # in a quarter of the resamples the rival loses nothing
 
 
 def test_a_drop_is_per_seed_against_the_undisturbed_episodes(tmp_path):

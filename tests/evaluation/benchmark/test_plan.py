@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from silri.cli.bench import run_config
-from silri.core.errors import ConfigError, DataError
+from silri.core.errors import ConfigError, DataError, SilriError
 from silri.evaluation.benchmark import plan
 from silri.evaluation.benchmark.plan import (
     State,
@@ -16,6 +17,7 @@ from silri.evaluation.benchmark.plan import (
     seconds_left,
 )
 from silri.evaluation.benchmark.results import collect
+from silri.evaluation.benchmark.runner import train_command
 from silri.evaluation.benchmark.suite import cells
 from tests.fakes.suites import TOML, make_run, small_suite
 
@@ -41,7 +43,7 @@ def test_a_cell_is_a_folder_below_its_suite(jobs, tmp_path):
 
 def test_the_state_of_every_kind_of_folder(jobs):
     make_run(jobs[0], completed=True, checkpoint=True)
-    make_run(jobs[1], completed=False, checkpoint=True)
+    make_run(jobs[1], completed=False, checkpoint=True, env_steps=3000)
     make_run(jobs[2])  # killed before its first checkpoint
     jobs[3].folder.path.mkdir(parents=True)
     (jobs[4].folder.path).mkdir(parents=True)
@@ -63,6 +65,19 @@ def test_a_run_of_another_configuration_is_refused_by_name(tmp_path):
     assert "push_hil_serl_steady_s0: agent.batch_size: 16 -> 32" in words
     assert "Move or remove" in words
     assert "box_hil" not in words
+
+
+def test_a_raised_budget_goes_on_with_the_runs(tmp_path):
+    short = jobs_of(tmp_path)
+    make_run(short[0], completed=True, checkpoint=True)
+    longer = jobs_of(tmp_path, TOML.replace("steps = 3000", "steps = 6000"))
+    assert longer[0].state is State.RESUME
+    assert longer[0].progress == pytest.approx(0.5)
+    assert train_command(longer[0])[-4:] == [
+        *("--resume", str(longer[0].folder.path), "--steps", "6000")
+    ]
+    lower = jobs_of(tmp_path, TOML.replace("steps = 3000", "steps = 2000"))
+    assert lower[0].differences == ("steps: 3000 -> 2000",)
 
 
 def test_the_commit_of_a_run_does_not_matter(jobs):
@@ -105,9 +120,13 @@ def test_only_what_never_came_to_a_checkpoint_is_removed(jobs):
     make_run(jobs[0])
     plan.clear(jobs[0].look_again())
     assert not jobs[0].folder.path.exists()
+    # The state that a job remembers may be hours old: it waited for a machine.
     make_run(jobs[1], completed=False, checkpoint=True)
-    with pytest.raises(ValueError, match="to resume"):
-        plan.clear(jobs[1].look_again())
+    make_run(jobs[2], completed=True)
+    for job in jobs[1:3]:
+        with pytest.raises(SilriError, match="meanwhile"):
+            plan.clear(job)
+        assert (job.folder.path / "config.json").exists()
 
 
 def test_a_finished_run_of_another_suite_is_not_run_again(tmp_path):
@@ -115,6 +134,8 @@ def test_a_finished_run_of_another_suite_is_not_run_again(tmp_path):
     small = jobs_of(tmp_path)
     make_run(small[0], completed=True, checkpoint=True)
     make_run(small[1], completed=False, checkpoint=True)  # not finished
+    (small[3].folder.path).mkdir(parents=True)
+    (small[3].folder.path / "notes.txt").write_text("somebody's own")
     make_run(small[2], completed=True, checkpoint=True)  # of another configuration, below
     text = TOML.replace('name = "small"', 'name = "large"')
     text = text.replace('"agent.batch_size" = 16', '"agent.batch_size" = 32')
@@ -123,7 +144,12 @@ def test_a_finished_run_of_another_suite_is_not_run_again(tmp_path):
     place = out / "large" / small[0].cell.name
     assert link_shared(large, out) == [place]
     assert link_shared(large, out) == []
-    assert jobs_of(tmp_path, text)[0].folder.path == place
+    again = jobs_of(tmp_path, text)[0]
+    assert again.folder.path == place
+    assert again.log == small[0].log  # the lock of whoever runs it
+    third = jobs_of(tmp_path, text.replace("large", "third"))  # not by way of the second
+    assert link_shared(third, out) == [out / "third" / place.name]
+    assert (out / "third" / place.name).readlink() == Path("../small") / place.name
 
     (tmp_path / "collected").mkdir()
     assert collect(large[0].cell.suite, out / "large", tmp_path / "collected") == 1

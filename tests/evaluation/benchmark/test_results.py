@@ -7,7 +7,7 @@ import pytest
 from silri.core.errors import DataError, UsageError
 from silri.evaluation.benchmark.results import Reached, collect, read_results
 from silri.evaluation.benchmark.suite import cells
-from tests.fakes.suites import small_suite, summary_of, write_disturbance, write_results
+from tests.fakes.suites import TOML, small_suite, summary_of, write_disturbance, write_results
 
 
 @pytest.fixture
@@ -102,6 +102,33 @@ def test_unfinished_and_missing_runs_are_left_out(suite, tmp_path):
     assert len(results.runs) == 10
     assert results.expected == 12
     assert len(results.of("push", "silri", "steady")) == 1
+
+
+def test_a_run_with_a_smaller_budget_is_not_done(suite, tmp_path):
+    write_results(suite, tmp_path / "r")
+    longer = small_suite(tmp_path, TOML.replace("steps = 3000", "steps = 5000"))
+    found = {run.cell.name for run in read_results(longer, tmp_path / "r").runs}
+    assert found == {c.name for c in cells(suite) if c.task.label == "box" or not c.steps}
+
+
+def test_the_closing_evaluation_counts_for_nothing(suite, tmp_path):
+    steps = {"evaluations": [[1000, 0.8], [2000, 0.8], [3000, 0.9], [3020, 0.95]]}
+    people = {"evaluation_intervention_steps": [1, 2, 3, 4]}
+    run = one(suite, tmp_path, **steps, **people)
+    assert run.steps_to_90.censored
+    assert run.final_success == pytest.approx(2.5 / 3)
+    assert run.evaluation_interventions == (1, 2, 3)
+
+
+def test_what_belongs_to_an_earlier_policy_is_not_collected(suite, tmp_path):
+    folder = write_results(suite, tmp_path / "r")
+    name = cells(suite)[0].name
+    write_disturbance(folder, name, none=1.0, grasp=0.8)
+    collect(suite, folder, tmp_path / "copy")
+    assert (tmp_path / "copy" / f"{name}.disturbance.json").exists()
+    (folder / f"{name}.disturbance.json").unlink()
+    collect(suite, folder, tmp_path / "copy")
+    assert not (tmp_path / "copy" / f"{name}.disturbance.json").exists()
 
 
 def test_no_run_at_all_is_an_error(suite, tmp_path):

@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -154,7 +155,7 @@ def test_stopping_saves_what_runs_starts_nothing_more_and_goes_on_later(jobs):
     outcomes, _ = run(jobs)
     assert [job.state for job in again(jobs)] == [State.DONE] * 4
     log = jobs[0].log.read_text().splitlines()
-    assert log[-2].endswith(f"train --resume {jobs[0].folder.path}")
+    assert log[-2].endswith(f"train --resume {jobs[0].folder.path} --steps 3000")
 
 
 def test_an_exception_leaves_no_process_behind(jobs):
@@ -215,6 +216,16 @@ def test_disturbances_follow_training_once(jobs):
     jobs[0].disturbance.unlink()
     assert [stage for _, stage in run(jobs[:1], disturbances=True)[1].starts] == ["disturbance"]
     assert run(jobs[:1], disturbances=False)[1].starts == []
+
+
+def test_a_raised_budget_is_trained_and_disturbed_again(jobs):
+    make_run(jobs[0], completed=True, checkpoint=True)
+    jobs[0].disturbance.write_text("of the policy that was")
+    longer = replace(jobs[0], config=replace(jobs[0].config, steps=jobs[0].config.steps + 1000))
+    heard = Heard()
+    run_suite([longer.look_again()], LocalStarter(1), heard, disturbances=True)
+    assert heard.starts[0] == (longer.cell.name, "train")
+    assert not longer.disturbance.exists()
 
 
 def test_a_failing_disturbance_is_named_and_the_run_stays_done(jobs):

@@ -162,17 +162,15 @@ def score_matrix(
 
 
 def common_tasks(results: Results, person: str) -> list[str]:
-    """Tasks on which every variant that has any run at all has one."""
-    present = [
-        variant.label
+    """The tasks of the first variant that has any; another that lacks one has no aggregate.
+
+    Were they the tasks that all variants have, one run of a new variant would take the others'.
+    """
+    found = (
+        [task for task in results.tasks(person) if results.of(task, variant.label, person)]
         for variant in results.suite.variants
-        if any(results.of(task, variant.label, person) for task in results.tasks(person))
-    ]
-    return [
-        task
-        for task in results.tasks(person)
-        if all(results.of(task, variant, person) for variant in present)
-    ]
+    )
+    return next((tasks for tasks in found if tasks), [])
 
 
 def estimate_iqm(matrix: np.ndarray) -> Estimate:
@@ -243,7 +241,7 @@ def ratios(results: Results, quantity: str, ours: str, rival: str, person: str) 
             continue
         left, right = median_reached(mine), median_reached(theirs)
         both = left.censored and right.censored
-        value = 1.0 if both else left.value / max(right.value, 1.0)
+        value = 1.0 if both else float(_quotient(left.value, right.value))
         rows.append(Ratio(task, value, left.censored, right.censored, (len(mine), len(theirs))))
         samples.append(_sample_ratio(mine, theirs, rng))
     if not rows:
@@ -256,14 +254,21 @@ def ratios(results: Results, quantity: str, ours: str, rival: str, person: str) 
 
 
 def median_reached(values: Sequence[Reached]) -> Reached:
-    """Median over seeds; censored if a value in the middle is."""
+    """Median over seeds; censored if a value in the middle, or one that may lie beyond, is."""
     # Of equal values the censored one is the larger.
     ordered = sorted(values, key=lambda reached: (reached.value, reached.censored))
-    middle = ordered[(len(ordered) - 1) // 2 : len(ordered) // 2 + 1]
+    lower = ordered[: len(ordered) // 2 + 1]
+    middle = lower[(len(ordered) - 1) // 2 :]
     return Reached(
         statistics.mean(reached.value for reached in middle),
-        any(reached.censored for reached in middle),
+        any(reached.censored for reached in lower),
     )
+
+
+def _quotient(left: np.ndarray | float, right: np.ndarray | float) -> np.ndarray:
+    """Of counts of steps; who needed none needed one, so that none against none is 1."""
+    result: np.ndarray = np.maximum(left, 1.0) / np.maximum(right, 1.0)
+    return result
 
 
 def _sample_ratio(
@@ -275,8 +280,8 @@ def _sample_ratio(
         # Sorting by (value, censored) makes a resampled median one of ranks.
         ordered = sorted(side, key=lambda reached: (reached.value, reached.censored))
         ranks = np.sort(rng.integers(len(side), size=(REPETITIONS, len(side))), axis=1)
-        pair = ranks[:, [(len(side) - 1) // 2, len(side) // 2]]
+        lower = ranks[:, : len(side) // 2 + 1]
+        pair = lower[:, (len(side) - 1) // 2 :]
         medians.append(np.asarray([r.value for r in ordered])[pair].mean(axis=1))
-        censored.append(np.asarray([r.censored for r in ordered])[pair].any(axis=1))
-    ratio = medians[0] / np.maximum(medians[1], 1.0)
-    return np.where(censored[0] & censored[1], 1.0, ratio)
+        censored.append(np.asarray([r.censored for r in ordered])[lower].any(axis=1))
+    return np.where(censored[0] & censored[1], 1.0, _quotient(*medians))

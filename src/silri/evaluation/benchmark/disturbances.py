@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from silri.evaluation.benchmark.aggregate import Estimate, bootstrap, mean_of
+from silri.evaluation.benchmark.aggregate import LEVELS, REPETITIONS, ROLL, Estimate, mean_of
 from silri.evaluation.benchmark.results import Results
 
 UNDISTURBED = "none"
+SMALLEST = 0.01  # a drop of less than half of this is none
 
 
 @dataclass(frozen=True)
@@ -65,14 +66,24 @@ def loss(results: Results, task: str, variant: str, person: str, kind: str) -> L
 
 
 def relative_drop(ours: Loss, rival: Loss) -> Estimate:
-    """Our drop as a share of the rival's, with its bootstrap interval over seeds."""
+    """Our drop as a share of the rival's, with its bootstrap interval over the seeds of each.
+
+    A resample in which the rival loses nothing makes the share infinite: the interval is open.
+    """
+    value = _share(ours.drop.mean(), rival.drop.mean())
     count = min(len(ours.drop), len(rival.drop))
-    pairs = np.stack([ours.drop[:count], rival.drop[:count]], axis=-1)
-
-    def share(values: np.ndarray, axis: int) -> np.ndarray:
-        means = values.mean(axis=axis)
-        # A resample in which the rival loses nothing says that nothing was to be gained.
-        return means[..., 0] / np.maximum(means[..., 1], 0.01)
-
-    value, low, high = bootstrap(pairs, share)
+    if count < 2:
+        return Estimate(float(value), np.nan, np.nan, count)
+    rng = np.random.default_rng(ROLL)
+    means = [
+        side.drop[rng.integers(len(side.drop), size=(REPETITIONS, len(side.drop)))].mean(axis=1)
+        for side in (ours, rival)
+    ]
+    # No interpolation: half way to infinity is infinity.
+    low, high = np.percentile(_share(*means), LEVELS, method="nearest")
     return Estimate(float(value), float(low), float(high), count)
+
+
+def _share(ours: np.ndarray, rival: np.ndarray) -> np.ndarray:
+    nothing = rival < 0.5 * SMALLEST
+    return np.where(nothing, np.inf, ours / np.where(nothing, 1.0, rival))

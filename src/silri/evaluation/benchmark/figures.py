@@ -1,9 +1,9 @@
-"""The figures of a report: small multiples of learning curves, intervals, bars, the skill curve."""
+"""The figures of a report: small multiples of learning curves, intervals, the skill curve."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,10 +74,14 @@ class Look:
 
 
 def looks(results: Results) -> dict[str, Look]:
-    """By variant, in the suite's order."""
+    """By variant that has a run, in the suite's order."""
+    known = {run.cell.variant.label for run in results.runs}
+    labels = [v.label for v in results.suite.variants if v.label in known]
+    count = len(COLOURS)
     return {
-        variant.label: Look(COLOURS[n % len(COLOURS)], MARKERS[n % len(MARKERS)])
-        for n, variant in enumerate(results.suite.variants)
+        # The second round of colours has other markers.
+        label: Look(COLOURS[n % count], MARKERS[(n + n // count) % len(MARKERS)])
+        for n, label in enumerate(labels)
     }
 
 
@@ -114,7 +118,7 @@ def draw_curves(results: Results, person: str, path: Path, *, effort: bool) -> D
             fontsize=9.5,
         )
         figure.supylabel("success of autonomous evaluations", fontsize=9.5)
-        _legend(figure, axes, len(results.suite.variants))
+        _legend(figure, axes, len(looks(results)))
         _save(figure, path)
     against = "human seconds (demonstrations included)" if effort else "environment steps"
     return Drawn(
@@ -128,12 +132,51 @@ def draw_intervals(
     results: Results, rows: Sequence[tuple[str, dict[str, Estimate]]], path: Path
 ) -> Drawn:
     """Aggregates over tasks: a point with its interval per variant, a panel per quantity."""
+    _draw_rows(results, rows, path)
+    return Drawn(path, "Interquartile mean over tasks and seeds, with its 95 % bootstrap interval.")
+
+
+def draw_ablation(results: Results, person: str, path: Path) -> Drawn | None:
+    """Success at the end: a panel per task, a row per variant; None if there is nothing."""
+    rows = [
+        (
+            task,
+            {
+                variant.label: mean_of(results.values(task, variant.label, person, "final_success"))
+                for variant in results.suite.variants
+            },
+        )
+        for task in results.tasks(person)
+    ]
+    if not any(one.count for _, estimates in rows for one in estimates.values()):
+        return None
+    _draw_rows(results, rows, path)
+    return Drawn(
+        path,
+        "Success at the end: mean over seeds with its 95 % bootstrap interval; a single seed has "
+        "none.",
+    )
+
+
+def _draw_rows(
+    results: Results, rows: Sequence[tuple[str, dict[str, Estimate]]], path: Path
+) -> None:
+    """A row per variant that has a value, a panel per entry of ``rows``."""
+    counts = {
+        label: [e[label].count for _, e in rows if e[label].count] for label in looks(results)
+    }
+    shown = {label: look for label, look in looks(results).items() if counts[label]}
+    wanted = len(results.suite.seeds)
+    names = [
+        label + ("" if min(counts[label]) == wanted else f", {_seeds(min(counts[label]))}")
+        for label in shown
+    ]
+    width = 1.4 + (2.6 if len(rows) < 3 else 1.9) * len(rows)
     with mpl.rc_context(STYLE):
-        labels = list(looks(results))
-        figure = Figure(figsize=(3.9 * len(rows), 0.9 + 0.36 * len(labels)), layout="constrained")
+        figure = Figure(figsize=(width, 0.9 + 0.36 * len(shown)), layout="constrained")
         axes = np.atleast_1d(figure.subplots(1, len(rows), sharey=True))
         for panel, (title, estimates) in zip(axes, rows, strict=True):
-            for place, (label, look) in enumerate(looks(results).items()):
+            for place, (label, look) in enumerate(shown.items()):
                 one = estimates[label]
                 if np.isnan(one.value):
                     continue
@@ -141,56 +184,18 @@ def draw_intervals(
                 panel.plot(ends, (place, place), color=look.colour, linewidth=6, alpha=0.3)
                 panel.plot(one.value, place, look.marker, color=look.colour, markersize=7)
             panel.set_title(title)
-            panel.set_yticks(range(len(labels)), labels)
-            panel.set_ylim(len(labels) - 0.5, -0.5)
-            panel.set_xlim(-0.02, 1.04)
+            panel.set_yticks(range(len(names)), names)
+            panel.set_ylim(len(names) - 0.5, -0.5)
+            panel.set_xlim(-0.03, 1.06)
+            panel.set_xticks((0.0, 0.5, 1.0))
             panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             panel.grid(axis="x", visible=True)
             panel.tick_params(axis="y", labelcolor=INK)
         _save(figure, path)
-    return Drawn(path, "Interquartile mean over tasks and seeds, with its 95 % bootstrap interval.")
 
 
-def draw_bars(results: Results, person: str, path: Path) -> Drawn | None:
-    """Success at the end per task, one bar per variant, with what is missing to the first one."""
-    tasks = [
-        task
-        for task in results.tasks(person)
-        if any(results.of(task, v.label, person) for v in results.suite.variants)
-    ]
-    if not tasks:
-        return None
-    entries = looks(results)
-    width = 0.84 / len(entries)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(max(5.0, 1.9 * len(tasks) + 0.8), 3.3), layout="constrained")
-        panel = figure.subplots()
-        for number, (label, look) in enumerate(entries.items()):
-            places, estimates = [], []
-            for place, task in enumerate(tasks):
-                values = results.values(task, label, person, "final_success")
-                if values:
-                    places.append(place - 0.42 + width * (number + 0.5))
-                    estimates.append(mean_of(values))
-            heights = [one.value for one in estimates]
-            errors = np.asarray(
-                [
-                    (0.0, 0.0) if np.isnan(one.low) else (one.value - one.low, one.high - one.value)
-                    for one in estimates
-                ]
-            ).reshape(-1, 2)
-            panel.bar(places, heights, 0.9 * width, color=look.colour, label=label, alpha=0.9)
-            panel.errorbar(
-                places, heights, np.maximum(errors.T, 0), fmt="none", ecolor=INK, elinewidth=1
-            )
-        panel.set_xticks(range(len(tasks)), tasks)
-        panel.tick_params(axis="x", labelcolor=INK, length=0)
-        panel.set_ylim(0, 1.04)
-        panel.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        panel.set_ylabel("success at the end")
-        _legend(figure, [panel], len(entries))
-        _save(figure, path)
-    return Drawn(path, "Success at the end: mean over seeds with its 95 % bootstrap interval.")
+def _seeds(count: int) -> str:
+    return f"{count} seed{'' if count == 1 else 's'}"
 
 
 def draw_skill(results: Results, path: Path) -> Drawn | None:
@@ -213,15 +218,15 @@ def draw_skill(results: Results, path: Path) -> Drawn | None:
     span = max(places.values()) - min(places.values()) or 1.0
     for number, person in enumerate(beside, 1):
         places[person.label] = max(p.quality or 0.0 for p in on_axis) + 0.3 * span * number
-    rows: tuple[tuple[str, str, Callable[[float], float]], ...] = (
-        ("final_success", "success at the end", lambda value: value),
-        ("human_seconds", "interventions, human seconds", lambda value: value),
+    rows = (
+        ("final_success", "success at the end"),
+        ("human_seconds", "interventions, human seconds"),
     )
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(0.6 + 4.0 * len(tasks), 5.2), layout="constrained")
         grid = figure.subplots(2, len(tasks), sharex="col", sharey="row", squeeze=False)
         for column, task in enumerate(tasks):
-            for row, (name, words, _) in enumerate(rows):
+            for row, (name, words) in enumerate(rows):
                 panel = grid[row][column]
                 for label, look in looks(results).items():
                     curve = [(p.label, results.values(task, label, p.label, name)) for p in on_axis]
@@ -243,7 +248,7 @@ def draw_skill(results: Results, path: Path) -> Drawn | None:
                 ha="right",
                 rotation_mode="anchor",
             )
-        _legend(figure, [grid[0][0]], len(results.suite.variants))
+        _legend(figure, [grid[0][0]], len(looks(results)))
         _save(figure, path)
     return Drawn(
         path,

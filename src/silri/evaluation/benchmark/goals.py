@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from silri.evaluation.benchmark import disturbances
-from silri.evaluation.benchmark.aggregate import Estimate, ratios
+from silri.evaluation.benchmark.aggregate import Estimate, median_reached, ratios
 from silri.evaluation.benchmark.results import ROUNDING, Results
 
 STEPS_OF_RIVAL, STEPS_OF_PUBLISHED, INTERVENTIONS_OF_RIVAL = 0.33, 0.8, 0.25
 LONG_HORIZON_SUCCESS = 0.97
-GREATEST_FALL, END_OF_CEILING = 0.1, 0.9
+GREATEST_FALL, STEADY_BUDGETS, END_OF_CEILING = 0.1, 3.0, 0.9
 NOTABLE_DROP, SHARE_OF_DROP = 0.15, 0.5
 
 MET, MISSED, UNKNOWN = "met", "missed", "not measured"
@@ -71,16 +73,15 @@ def _ratio_goals(results: Results, ours: str, person: str) -> Iterator[Goal]:
         both = sum(row.mark == "?" for row in found.rows)
         if both:
             value += f"; on {both} neither got there, counted as 1"
-        # A "<" ratio is smaller still, a ">" one larger: at the median it decides nothing new
-        # unless it stands on the wrong side of the bound.
-        unsure = [r.task for r in found.rows if r.mark == ">" and r.value <= bound]
-        if unsure:
-            value += f"; {ours} was never there on {', '.join(unsure)}"
+        # A "<" ratio is smaller still; a ">" one is larger, nobody knows by how much.
+        never = [row.task for row in found.rows if row.mark == ">"]
+        if never:
+            value += f"; {ours} was never there on {', '.join(never)}"
         if found.missing:
             yield Goal(text, UNKNOWN, f"so far {value}")
         else:
-            median_at_best = found.median.value <= bound and not unsure
-            yield Goal(text, MET if median_at_best else MISSED, value)
+            at_worst = median(math.inf if r.mark == ">" else r.value for r in found.rows)
+            yield Goal(text, MET if at_worst <= bound else MISSED, value)
 
 
 def _over_tasks(
@@ -119,10 +120,22 @@ def _long_horizon(results: Results, ours: str, person: str) -> Iterator[Goal]:
 
 
 def _steady(results: Results, ours: str, person: str) -> Goal:
+    budgets = {task.label: task.steps for task in results.suite.tasks}
+
+    def fall(task: str) -> float | None:
+        greatest: float | None = max(results.values(task, ours, person, "fall"), default=None)
+        reached = results.values(task, ours, person, "steps_to_90")
+        if greatest is None or not reached or greatest > GREATEST_FALL + ROUNDING:
+            return greatest
+        needed = median_reached(reached)
+        seen = not needed.censored and STEADY_BUDGETS * needed.value <= budgets[task]
+        return greatest if seen else None  # a longer run might still fall
+
     return _over_tasks(
-        f"no seed's mean of three evaluations falls by more than {GREATEST_FALL:g} from its best",
+        f"no seed's mean of three evaluations falls by more than {GREATEST_FALL:g} from its best, "
+        f"to the end of a budget of {STEADY_BUDGETS:g} times the median steps to 90 %",
         results.tasks(person),
-        lambda task: max(results.values(task, ours, person, "fall"), default=None),
+        fall,
         lambda _, value: value <= GREATEST_FALL + ROUNDING,
     )
 
@@ -144,25 +157,30 @@ def _disturbed(results: Results, ours: str, person: str) -> Goal:
         f"at most {SHARE_OF_DROP:g} of that"
     )
     shares: dict[str, Estimate] = {}
-    pending = False
+    pending, value = False, "no data"
     for task in results.tasks(person):
         sides = [results.values(task, label, person, "disturbed") for label in (rival, ours)]
         pending |= not all(sides)
+        if sides[0] and value == "no data":
+            value = f"{rival} loses less everywhere"
         for kind in disturbances.kinds(results):
             theirs = disturbances.loss(results, task, rival, person, kind)
             mine = disturbances.loss(results, task, ours, person, kind)
-            if theirs is not None and theirs.mean_drop >= NOTABLE_DROP and mine is not None:
-                share = disturbances.relative_drop(mine, theirs)
-                shares[f"{task}/{kind} {share.format()} of {theirs.mean_drop:.2f}"] = share
-    bad = [words for words, share in shares.items() if share.value > SHARE_OF_DROP]
+            if theirs is None or theirs.mean_drop < NOTABLE_DROP - ROUNDING:
+                continue
+            if mine is None:
+                pending, value = True, f"{rival} loses more, {ours} has no data"
+                continue
+            share = disturbances.relative_drop(mine, theirs)
+            shares[f"{task}/{kind} {share.format()} of {theirs.mean_drop:.2f}"] = share
+    bad = [words for words, share in shares.items() if share.value > SHARE_OF_DROP + ROUNDING]
     if bad:
         return Goal(text, MISSED, f"{len(bad)} of {len(shares)} cases: {', '.join(bad)}")
-    value = f"{rival} loses less everywhere"
     if shares:
         largest = max(shares, key=lambda words: shares[words].value)
         value = f"largest of {len(shares)} cases: {largest}"
     if pending:
-        return Goal(text, UNKNOWN, f"not on every task yet; {value}" if shares else "no data")
+        return Goal(text, UNKNOWN, f"not on every task yet; so far {value}")
     return Goal(text, MET, value)
 
 

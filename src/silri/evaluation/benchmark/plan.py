@@ -6,11 +6,10 @@ import enum
 import fcntl
 import json
 import os
-import shutil
 import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -77,7 +76,8 @@ class Job:
 
 
 def log_path(folder: Path) -> Path:
-    """The log beside a run folder."""
+    """The log beside a run folder; of a link, beside the folder itself, whose lock counts."""
+    folder = folder.resolve() if folder.is_symlink() else folder
     return folder.with_name(f"{folder.name}.log")
 
 
@@ -93,6 +93,10 @@ def make_plan(chosen: Iterable[Cell], out: Path, resolve: Resolve) -> list[Job]:
         ConfigError: a flag or a value of the suite does not fit; names suite and cell.
     """
     jobs = []
+    others: dict[str, list[Path]] = {}
+    for folder in sorted(out.glob("*/*/")):
+        if not folder.is_symlink():
+            others.setdefault(folder.name, []).append(folder)
     for cell in chosen:
         try:
             config = resolve(cell.arguments())
@@ -101,14 +105,19 @@ def make_plan(chosen: Iterable[Cell], out: Path, resolve: Resolve) -> list[Job]:
         except SilriError as error:
             raise ConfigError(f"{_where(cell)}: {error}") from error
         job = examine(cell, out / cell.suite.name / cell.name, config)
-        jobs.append(_finished_elsewhere(job, out) if job.state is State.MISSING else job)
+        if job.state is State.MISSING and not job.folder.path.exists():
+            job = _finished_elsewhere(job, others.get(cell.name, ()))
+        jobs.append(job)
     return jobs
 
 
-def _finished_elsewhere(job: Job, out: Path) -> Job:
-    """The same run, finished for another suite in ``out``; else the job as it is."""
-    for folder in sorted(out.glob(f"*/{job.cell.name}")):
-        other = examine(job.cell, folder, job.config)
+def _finished_elsewhere(job: Job, folders: Iterable[Path]) -> Job:
+    """The same run, finished for another suite; else the job as it is."""
+    for folder in folders:
+        try:
+            other = examine(job.cell, folder, job.config)
+        except SilriError:  # a damaged summary is that suite's to report
+            continue
         if other.state is State.DONE:
             return other
     return job
@@ -126,28 +135,29 @@ def link_shared(jobs: Iterable[Job], out: Path) -> list[Path]:
         if job.folder.path == place or place.exists():
             continue
         files.make_dir(place.parent)
-        if place.is_symlink():  # to a run that was removed
-            place.unlink()
-        place.symlink_to(Path(os.path.relpath(job.folder.path, place.parent)))
+        # Either may lie behind links of the user's own, to another disk.
+        files.link(os.path.relpath(job.folder.path.resolve(), place.parent.resolve()), place)
         made.append(place)
     return made
 
 
 def examine(cell: Cell, path: Path, config: RunConfig) -> Job:
-    """The state of one cell's run folder."""
+    """The state of one cell's run folder; a run with a smaller budget is to go on."""
     folder = RunFolder(path)
     if not path.exists() or (path.is_dir() and all(map(_is_rest, path.iterdir()))):
         state = State.RUNNING if is_locked(log_path(path)) else State.MISSING
         return Job(cell, folder, config, state)
     try:
-        differ = differences(RunFolder.open(path)[1], config)
+        stored = RunFolder.open(path)[1]
+        steps = config.steps if stored.steps < config.steps else stored.steps
+        differ = differences(replace(stored, steps=steps), config)
     except SilriError as error:
-        differ = [str(error)]
+        stored, differ = config, [str(error)]
     if differ:
         return Job(cell, folder, config, State.OTHER, tuple(differ))
     summary = read_summary(folder.summary)
     progress = min(float(summary.get("env_steps", 0)) / max(config.steps, 1), 1.0)
-    if summary.get("completed") is True:
+    if summary.get("completed") is True and stored.steps == config.steps:
         state, progress = State.DONE, 1.0
     elif is_locked(log_path(path)):
         state = State.RUNNING
@@ -224,13 +234,18 @@ def is_locked(log: Path) -> bool:
 
 
 def clear(job: Job) -> None:
-    """Remove what a run that was killed before its first checkpoint has left."""
-    if job.state is not State.MISSING:
-        raise ValueError(f"{job.folder.path} is {job.state.value}")
-    if job.folder.path.is_symlink():  # to a run of another suite that was removed
-        job.folder.path.unlink()
-    elif job.folder.path.exists():
-        shutil.rmtree(job.folder.path)
+    """Remove what a run that was killed before its first checkpoint has left.
+
+    Raises:
+        SilriError: it has a checkpoint by now, or is done.
+    """
+    folder = job.folder
+    if (folder.checkpoints / "last").exists() or read_summary(folder.summary).get("completed"):
+        raise SilriError("another process has run it meanwhile")
+    if folder.path.is_symlink():  # to a run of another suite that was removed
+        files.remove(folder.path)
+    elif folder.path.exists():
+        files.remove_tree(folder.path)
 
 
 def seconds_left(jobs: Sequence[Job], workers: int) -> tuple[float, bool]:

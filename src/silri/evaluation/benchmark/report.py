@@ -11,6 +11,7 @@ from silri.evaluation.benchmark.aggregate import import_rliable
 from silri.evaluation.benchmark.figures import Drawn
 from silri.evaluation.benchmark.html import to_html
 from silri.evaluation.benchmark.results import Results
+from silri.evaluation.benchmark.suite import BUILT_IN
 
 FIGURES = "figures"
 
@@ -54,8 +55,10 @@ def _head(results: Results, command: str) -> Iterator[str]:
     yield f"# Benchmark {suite.name}"
     yield f"{suite.summary[:1].upper()}{suite.summary[1:]}."
     yield (
-        f"**{len(results.runs)} of {results.expected} cells** are done: {len(suite.tasks)} tasks x "
-        f"{len(suite.variants)} variants x {_count(len(suite.people), 'person', 'people')} x "
+        f"**{len(results.runs)} of {results.expected} cells** are done, of "
+        f"{_count(len(suite.tasks), 'task', 'tasks')}, "
+        f"{_count(len(suite.variants), 'variant', 'variants')}, "
+        f"{_count(len(suite.people), 'person', 'people')} and "
         f"{_count(len(suite.seeds), 'seed', 'seeds')}. They took {hours:,.1f} hours on one core "
         "each, evaluations included."
     )
@@ -113,12 +116,14 @@ def _study(results: Results, folder: Path) -> Iterator[str]:
         yield "## What each part contributes"
         for person in results.suite.people:
             path = _figure(folder, f"ablation_{person.label}")
-            yield _image(figures.draw_bars(results, person.label, path))
+            yield _image(figures.draw_ablation(results, person.label, path))
 
 
 def _tail(results: Results, command: str) -> Iterator[str]:
     yield "## Tasks"
     yield sections.tasks_section(results)
+    yield "## Variants"
+    yield sections.variants_section(results)
     yield "## Definitions"
     yield (
         "One step is one decision of the policy, 0.1 s of a person's time where a person makes it. "
@@ -127,11 +132,15 @@ def _tail(results: Results, command: str) -> Iterator[str]:
         "- **steps to 90 %**: the step of the first of two consecutive evaluations at 0.9 of the "
         "expert's ceiling or better.\n"
         "- **interventions to 90 %**: human-driven steps until then, without demonstrations.\n"
-        "- **success at the end**: the mean of the last three evaluations.\n"
+        "- **success at the end**: the mean of the last three evaluations. An evaluation at the "
+        "very end of a run, a part of an episode after the last by schedule, is left out of all "
+        "of these.\n"
         "- **time to success**: mean length of the last evaluation's successful episodes.\n"
         "- **human s**: human-driven steps at 0.1 s each; demonstrations have a column of their "
         "own.\n"
-        "- **intervals**: 95 % percentile bootstrap that resamples seeds within each task."
+        "- **intervals**: 95 % percentile bootstrap that resamples seeds within each task. Of five "
+        "seeds it is too narrow (of five equal ones it has no width): read it as spread. Verdicts "
+        "on goals compare the value, not its interval."
     )
     yield "## Make it again"
     runs = f"silri bench {_name(results)}"
@@ -144,7 +153,7 @@ def _tail(results: Results, command: str) -> Iterator[str]:
 def _name(results: Results) -> str:
     """As the command line takes it."""
     path = results.suite.path
-    return path.stem if path.parent.name == "suites" else str(path)
+    return path.stem if path.parent == BUILT_IN else str(path)
 
 
 def _figure(folder: Path, name: str) -> Path:

@@ -16,7 +16,12 @@ import numpy as np
 from silri.core.errors import DataError, UsageError
 from silri.data import files
 from silri.evaluation.benchmark.suite import Cell, Suite, cells
-from silri.evaluation.statistics import THRESHOLD, final_success, steps_to_threshold
+from silri.evaluation.statistics import (
+    THRESHOLD,
+    final_success,
+    scheduled,
+    steps_to_threshold,
+)
 from silri.evaluation.summary import SECONDS_PER_STEP
 
 WINDOW: Final = 3  # successive evaluations whose mean must not fall
@@ -53,7 +58,8 @@ class Run:
 
     Attributes:
         cell: of the suite.
-        evaluations: (step, success rate) in order of steps.
+        evaluations: (step, success rate) in order of steps; those by schedule
+            (:func:`~silri.evaluation.statistics.scheduled`).
         evaluation_interventions: human-driven steps before each evaluation; None in summaries of
             versions that did not count them.
         env_steps, demo_steps, intervention_steps: totals of the run.
@@ -100,12 +106,10 @@ class Run:
     def intervention_steps_to_90(self) -> Reached | None:
         """Human-driven steps until then; censored at those of the whole run."""
         reached = self.steps_to_90
-        if reached is None:
+        if reached is None or self.evaluation_interventions is None:
             return None
         if reached.censored:
             return Reached(float(self.intervention_steps), censored=True)
-        if self.evaluation_interventions is None:
-            return None
         index = [step for step, _ in self.evaluations].index(int(reached.value))
         return Reached(float(self.evaluation_interventions[index]), censored=False)
 
@@ -219,7 +223,9 @@ def collect(suite: Suite, folder: Path, target: Path) -> int:
     files.make_dir(target)
     for run in results.runs:
         for source, name in zip(_paths(run.cell, folder), _collected(run.cell), strict=True):
-            if source.exists() and source.resolve() != (target / name).resolve():
+            if not source.exists():
+                files.remove(target / name)  # of an earlier policy of this run
+            elif source.resolve() != (target / name).resolve():
                 shutil.copyfile(source, files.temporary(target / name))
                 files.rename(files.temporary(target / name), target / name)
     return len(results.runs)
@@ -243,15 +249,19 @@ def _read_cell(cell: Cell, folder: Path) -> Run | None:
     if not path.is_file():
         return None
     data = _Reader(path, _object(path))
-    if data.take("completed", bool) is not True:
-        return None
+    if data.take("completed", bool) is not True or data.number("env_steps") < cell.steps:
+        return None  # the latter: of a time when the suite's budget was smaller
     _check_identity(cell, data)
     numbers = {name: data.number(name) for name in NUMBERS}
-    evaluations = data.evaluations()
+    everything = data.evaluations()
+    interventions = data.interventions(len(everything))
+    judged = scheduled(everything)
     return Run(
         cell=cell,
-        evaluations=evaluations,
-        evaluation_interventions=data.interventions(len(evaluations)),
+        evaluations=tuple(everything[index] for index in judged),
+        evaluation_interventions=(
+            None if interventions is None else tuple(interventions[index] for index in judged)
+        ),
         env_steps=int(numbers["env_steps"]),
         demo_steps=int(numbers["demo_steps"]),
         intervention_steps=int(numbers["intervention_steps"]),

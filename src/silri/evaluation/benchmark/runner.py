@@ -134,7 +134,7 @@ def run_suite(
 def _stages(job: Job, *, disturbances: bool) -> list[str]:
     """What is left to do for a cell."""
     stages = [] if job.state is State.DONE else ["train"]
-    if disturbances and not job.disturbance.exists():
+    if disturbances and (stages or not job.disturbance.exists()):
         stages.append("disturbance")
     return stages
 
@@ -143,7 +143,7 @@ def train_command(job: Job) -> list[str]:
     """The command that starts or resumes a run."""
     path = str(job.folder.path)
     if job.state is State.RESUME:
-        return [*SILRI, "train", "--resume", path]
+        return [*SILRI, "train", "--resume", path, "--steps", str(job.config.steps)]
     return [*SILRI, "train", *job.cell.arguments(), "--out", path]
 
 
@@ -176,6 +176,8 @@ def _begin(
         if job.state is State.OTHER:
             return Outcome(job, stage, 1, f"other configuration: {'; '.join(job.differences)}")
         files.make_dir(job.folder.path.parent)
+        if stage == "train":
+            files.remove(job.disturbance)  # of the policy before a budget was raised
         handle = starter.start(_command(job, stage), job, slot)
     except (SilriError, OSError) as error:
         return Outcome(job, stage, 1, str(error))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -114,7 +115,8 @@ def aggregate_table(
         f"*Over {len(tasks)} of {len(results.tasks(person))} tasks "
         f"({', '.join(tasks) or 'none in common yet'}), relative to the expert's ceiling: the "
         "interquartile mean of all seeds and tasks, with a 95 % stratified bootstrap interval "
-        "(rliable). With unequal numbers of seeds the smallest number counts for every task.*"
+        "(rliable). With unequal numbers of seeds the smallest number counts for every task. `-`: "
+        "not on all of these tasks yet.*"
     )
     return f"{markdown_table(head, body)}\n\n{note}"
 
@@ -187,6 +189,8 @@ def stability_table(results: Results, person: str) -> str:
 
 def disturbance_section(results: Results, person: str) -> str:
     """Like the paper's Table I: original and disturbed success per task; empty without data."""
+    if not results.suite.disturbances:  # runs that are another suite's may have some
+        return ""
     found = disturbances.kinds(results)
     tasks = [
         task
@@ -251,6 +255,17 @@ def tasks_section(results: Results) -> str:
     return markdown_table(head, rows) + note
 
 
+def variants_section(results: Results) -> str:
+    """What each variant is: agent, preset, and what is set on top of them."""
+    rows = []
+    for variant in results.suite.variants:
+        flags = ", ".join(f"`{name}` {value}" for name, value in variant.flags.items())
+        rows.append((variant.label, f"`{variant.agent}`", f"`{variant.preset}`", flags or NOTHING))
+    table = markdown_table(("variant", "agent", "preset", "set besides"), rows)
+    common = ", ".join(f"`{name}` {value}" for name, value in results.suite.flags.items())
+    return f"{table}\n\n*For all: {common}.*" if common else table
+
+
 def missing_section(results: Results) -> str:
     """What has fewer seeds than the suite asks for; empty if nothing has."""
     wanted = len(results.suite.seeds)
@@ -285,7 +300,9 @@ def _reached(values: Sequence[Reached | None]) -> str:
     if len(known) == 1:
         return text
     ordered = sorted(known, key=lambda reached: (reached.value, reached.censored))
-    return f"{text} ({_mark(ordered[0])} - {_mark(ordered[-1])})"
+    # A smaller value that is censored may be the greatest.
+    greatest = replace(ordered[-1], censored=any(reached.censored for reached in known))
+    return f"{text} ({_mark(ordered[0])} - {_mark(greatest)})"
 
 
 def _mark(reached: Reached) -> str:

@@ -17,7 +17,7 @@ from silri.evaluation.benchmark.tables import Flags, FlagValue, Table, named, re
 from silri.intervention.presets import OPERATORS
 
 BUILT_IN = Path(__file__).parent / "suites"
-STUDIES = ("comparison", "ablation", "operators")
+STUDIES = ("comparison", "frontier", "ablation", "operators")
 _SUITE_KEYS = (
     *("name", "summary", "study", "seeds", "first_seed", "steps", "disturbances", "development"),
     *("flags", "reference", "tasks", "variants", "people"),
