@@ -28,7 +28,7 @@ NORM_EPS = 1e-6  # of LayerNorm: flax's; torch's is 1e-5
 STD_BOUNDS = (1e-5, 5.0)
 # silri's HIL-SERL without what LeRobot's has not: random shifts, returns of several steps, an
 # averaged actor.
-PLAIN = HILSERLConfig(batch_size=256, shift=0.0, n_step=1, average_rate=1.0)
+PLAIN = HILSERLConfig(batch_size=256, shift=0.0, n_step=1, average_rate=1.0, actor_q="mean")
 # LeRobot's actor has only the minimum.
 EQUAL = replace(PLAIN, actor_q="min", std_bounds=STD_BOUNDS)
 

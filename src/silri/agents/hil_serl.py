@@ -53,7 +53,7 @@ class HILSERLConfig(AgentConfig):
     tau: float = 0.005  # Polyak rate of the critic targets
     critics: int = 2  # E
     target_q: Literal["min", "mean"] = "min"  # over the ensemble, in the critic's target
-    actor_q: Literal["mean", "min"] = "mean"  # over the ensemble, in the actor's loss
+    actor_q: Literal["mean", "min"] = "min"  # of the ensemble, in the actor's loss; published: mean
     initial_temperature: float = 0.01  # alpha_0
     entropy_backup: bool = False  # subtract alpha log pi in the critic's target
     std_bounds: tuple[float, float] = (1e-5, 5.0)  # of the actor before squashing
@@ -284,7 +284,12 @@ PRESETS = {
     ),
     "published": Preset(
         replace(
-            DEFAULT, batch_size=256, n_step=1, average_rate=1.0, trunk=Trunk(activation="tanh")
+            DEFAULT,
+            batch_size=256,
+            n_step=1,
+            average_rate=1.0,
+            actor_q="mean",
+            trunk=Trunk(activation="tanh"),
         ),
         "the publication: tanh trunk, reward 1 / 0",
         env={"success_reward": 1.0, "step_reward": 0.0},
