@@ -99,7 +99,8 @@ def close(measured: Measured, held: int) -> int:
 def presets(episodes: int) -> None:
     """Print the table of presets."""
     names = [name for name in OPERATORS.names() if name != "none"]
-    print("| preset | task | success alone | steps | takeover, steps: mean / median | error near | far |")
+    lengths = "takeover, steps: mean / median"
+    print(f"| preset | task | success alone | steps | {lengths} | error near | far |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in names:
         for task, reset_range in TASKS.items():

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 
-
 def tables(folder: Path) -> str:
     """Everything that docs/peers.md quotes."""
     parts = [_parity(folder), _time(folder), _learn(folder)]
