@@ -132,9 +132,14 @@ def test_a_suite_from_nothing_to_its_report(silri, tmp_path, monkeypatch):
     assert silri("bench", path, "--report", "--out", out) == 0
     assert (out / "tiny" / "report" / "report.html").is_file()
 
-    # Another budget is another run: refused with the field, before anything is run.
+    # A greater budget goes on with the run; a smaller one is another run, refused with the field.
+    assert silri("bench", tiny(tmp_path, steps=60), "--out", out) == 0, silri.out
+    assert "resumes: point_hg_dagger_steady_s0" in silri.out
+    summary = json.loads((out / "tiny/point_hg_dagger_steady_s0/summary.json").read_text())
+    assert summary["completed"] is True
+    assert summary["env_steps"] >= 60
     assert silri("bench", tiny(tmp_path, steps=40), "--out", out) == 2
-    assert "point_hg_dagger_steady_s0: steps: 30 -> 40" in silri.err
+    assert "point_hg_dagger_steady_s0: steps: 60 -> 40" in silri.err
 
 
 @pytest.mark.slow
