@@ -168,11 +168,27 @@ def test_a_link_to_a_run_that_was_removed_is_in_nobodys_way(tmp_path):
         shutil.rmtree(job.folder.path)
     large = jobs_of(tmp_path, text)
     assert [job.state for job in large] == [State.MISSING] * 6
-    plan.clear(large[0])
+    assert link_shared(large, out) == []
+    assert not large[0].folder.path.is_symlink()
     make_run(large[0], completed=True)
     make_run(jobs_of(tmp_path, TOML.replace('"small"', '"third"'))[1], completed=True)
     assert link_shared(jobs_of(tmp_path, text), out) == [out / "large" / small[1].cell.name]
     assert [job.state for job in jobs_of(tmp_path, text)[:2]] == [State.DONE] * 2
+
+
+@pytest.mark.parametrize("change", ["steps = 6000", "steps = 2000"])
+def test_another_budget_leaves_the_other_suites_run_alone(tmp_path, change):
+    out = tmp_path / "out"
+    small = jobs_of(tmp_path)
+    make_run(small[0], completed=True, checkpoint=True)
+    text = TOML.replace('name = "small"', 'name = "large"')
+    (place,) = link_shared(jobs_of(tmp_path, text), out)
+    other = jobs_of(tmp_path, text.replace("steps = 3000", change))
+    assert other[0].state is State.MISSING
+    assert link_shared(other, out) == []
+    assert not place.is_symlink()
+    assert other[0].log != small[0].log
+    assert small[0].look_again().state is State.DONE
 
 
 def test_a_flag_that_silri_train_does_not_know_names_suite_and_cell(tmp_path):

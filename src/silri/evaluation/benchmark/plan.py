@@ -104,8 +104,13 @@ def make_plan(chosen: Iterable[Cell], out: Path, resolve: Resolve) -> list[Job]:
             raise UnknownNameError(f"{_where(cell)}: {error}") from error
         except SilriError as error:
             raise ConfigError(f"{_where(cell)}: {error}") from error
-        job = examine(cell, out / cell.suite.name / cell.name, config)
-        if job.state is State.MISSING and not job.folder.path.exists():
+        path = out / cell.suite.name / cell.name
+        job = examine(cell, path, config)
+        if job.state is not State.DONE and path.is_symlink():
+            # The other suite has raised its budget or removed the run, or this one asks for more:
+            # its run is not ours to change.
+            job = Job(cell, job.folder, config, State.MISSING)
+        if job.state is State.MISSING and (path.is_symlink() or not path.exists()):
             job = _finished_elsewhere(job, others.get(cell.name, ()))
         jobs.append(job)
     return jobs
@@ -126,13 +131,19 @@ def _finished_elsewhere(job: Job, folders: Iterable[Path]) -> Job:
 def link_shared(jobs: Iterable[Job], out: Path) -> list[Path]:
     """Show finished runs of other suites in this suite's folder, too, by a relative link.
 
+    Links to runs that are not this suite's any more are removed: such a cell gets its own.
+
     Returns:
         The links that were made.
     """
     made = []
     for job in jobs:
         place = out / job.cell.suite.name / job.cell.name
-        if job.folder.path == place or place.exists():
+        if job.folder.path == place:
+            if job.state is State.MISSING and place.is_symlink():
+                files.remove(place)
+            continue
+        if place.is_symlink() and place.resolve() == job.folder.path.resolve():
             continue
         files.make_dir(place.parent)
         # Either may lie behind links of the user's own, to another disk.
@@ -242,9 +253,7 @@ def clear(job: Job) -> None:
     folder = job.folder
     if (folder.checkpoints / "last").exists() or read_summary(folder.summary).get("completed"):
         raise SilriError("another process has run it meanwhile")
-    if folder.path.is_symlink():  # to a run of another suite that was removed
-        files.remove(folder.path)
-    elif folder.path.exists():
+    if folder.path.exists():
         files.remove_tree(folder.path)
 
 
