@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 import types
 
@@ -110,6 +112,15 @@ def test_list_envs_and_operators(silri):
 def test_list_wants_one_table(silri, arguments):
     assert silri("list", *arguments) == 2
     assert "agents|envs|operators" in silri.err
+
+
+def test_list_ends_quietly_when_its_reader_has_read_enough():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "silri.cli.main", "list", "operators"]
+    with os.fdopen(writer, "wb") as broken:
+        done = subprocess.run(command, stdout=broken, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_list_names_the_nearest_table(silri):

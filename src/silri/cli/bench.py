@@ -30,6 +30,7 @@ from silri.evaluation.benchmark.plan import (
     make_plan,
     refuse_others,
     seconds_left,
+    stages_left,
 )
 from silri.evaluation.benchmark.report import write_report
 from silri.evaluation.benchmark.results import collect, read_results
@@ -134,17 +135,17 @@ def _run(chosen: Arguments, suite: Suite) -> int:
     )
     if not jobs:
         raise UsageError(f"no cell of {suite.name} is left with these filters")
+    disturbances = suite.disturbances and not chosen.skip_disturbance
     if chosen.dry_run:
-        _print_plan(jobs, chosen.jobs or len(cores()))
+        _print_plan(jobs, chosen.jobs or len(cores()), disturbances)
         return DONE
     refuse_others(jobs)
     if shared := link_shared(jobs, chosen.out):
         print(f"{len(shared)} cells are finished runs of other suites in {chosen.out}: linked")
-    disturbances = suite.disturbances and not chosen.skip_disturbance
     with (
         _starter(chosen) as starter,  # first: Ray sets a handler of its own for SIGTERM
         stop_on_signal() as stop,
-        Display(suite.name, jobs, starter.slots) as display,
+        Display(suite.name, jobs, starter.slots, disturbances=disturbances) as display,
     ):
         outcomes = run_suite(jobs, starter, display, disturbances=disturbances, stop=stop)
         stopped = stop()
@@ -173,17 +174,19 @@ def _starter(chosen: Arguments) -> Iterator[Starter]:
         starter.close()
 
 
-def _print_plan(jobs: list[Job], slots: int) -> None:
+def _print_plan(jobs: list[Job], slots: int, disturbances: bool) -> None:
     console = RichConsole(soft_wrap=True, highlight=False)
     width = max(len(job.cell.name) for job in jobs)
     for job in jobs:
         progress = f" {job.progress:.0%}" if job.state in (State.RESUME, State.RUNNING) else ""
         detail = f"  {'; '.join(job.differences)}" if job.differences else ""
+        if stages_left(job, disturbances=disturbances) == ["disturbance"]:
+            detail = ", but for its evaluation with disturbances"
         text = f"{job.cell.name:{width}}  {job.cell.steps:>7,} steps  "
         console.print(text + job.state.value + progress + detail, markup=False)
     counts = Counter(job.state for job in jobs)
     words = ", ".join(f"{counts[state]} {state.value}" for state in State if counts[state])
-    left, measured = seconds_left(jobs, slots)
+    left, measured = seconds_left(jobs, slots, disturbances=disturbances)
     basis = "from the runs that are done" if measured else "a guess: no run is done yet"
     console.print(f"{len(jobs)} cells: {words}; about {duration(left)} with {slots} at a time")
     console.print(f"({basis})")

@@ -11,7 +11,7 @@ from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn
 
 from silri.core.errors import DataError
-from silri.evaluation.benchmark.plan import Job, State, read_summary, seconds_left
+from silri.evaluation.benchmark.plan import Job, State, read_summary, seconds_left, stages_left
 from silri.evaluation.benchmark.runner import Outcome
 
 REFRESH_S = 2.0  # summaries of running cells are read so often
@@ -21,8 +21,10 @@ SHOWN = 3  # running cells that are named
 class Display:
     """Hears of a suite's cells and shows them; used as a context manager."""
 
-    def __init__(self, name: str, jobs: Sequence[Job], slots: int) -> None:
-        self._name, self._slots = name, slots
+    def __init__(
+        self, name: str, jobs: Sequence[Job], slots: int, *, disturbances: bool = False
+    ) -> None:
+        self._name, self._slots, self._disturbances = name, slots, disturbances
         self._jobs = {job.cell.name: job for job in jobs}
         self._running: dict[str, str] = {}
         self._console = RichConsole(soft_wrap=True, highlight=False)
@@ -39,7 +41,7 @@ class Display:
         self._task = self._progress.add_task("starting", total=len(jobs), completed=self._done())
 
     def __enter__(self) -> Display:
-        left, measured = seconds_left(list(self._jobs.values()), self._slots)
+        left, measured = self._left()
         about = f"about {duration(left)}" + ("" if measured else " (a guess)")
         self._console.print(
             f"[bold]{self._name}[/bold]: {self._done()} of {len(self._jobs)} cells are done, "
@@ -77,7 +79,7 @@ class Display:
             self._print(f"saved: {name}")
             return
         summary = read_summary(outcome.job.folder.summary)
-        left, _ = seconds_left(list(self._jobs.values()), self._slots)
+        left, _ = self._left()
         self._print(
             f"done: {name}  success {summary.get('final_success') or 0:.2f}  "
             f"steps_to_90 {summary.get('steps_to_90')}  "
@@ -95,14 +97,20 @@ class Display:
                 self._jobs[name] = self._jobs[name].look_again()
             except DataError:
                 continue
-        left, _ = seconds_left(list(self._jobs.values()), self._slots)
+        left, _ = self._left()
         names = list(self._running)
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         text = f"{', '.join(names[:SHOWN])}{more}  about {duration(left)} to go"
         self._progress.update(self._task, completed=self._done(), description=text)
 
+    def _left(self) -> tuple[float, bool]:
+        jobs = list(self._jobs.values())
+        return seconds_left(jobs, self._slots, disturbances=self._disturbances)
+
     def _done(self) -> int:
-        return sum(job.state is State.DONE for job in self._jobs.values())
+        return sum(
+            not stages_left(job, disturbances=self._disturbances) for job in self._jobs.values()
+        )
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False)

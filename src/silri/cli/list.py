@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+
 from silri.cli.main import DONE
 from silri.core.errors import UsageError
 from silri.core.registry import unknown_name
@@ -21,8 +24,12 @@ def main(arguments: list[str]) -> int:
         raise unknown_name("table", table, TABLES)
     rows = {"agents": _agents, "envs": _envs, "operators": _operators}[table]()
     width = max(len(name) for name, _ in rows)
-    for name, summary in rows:
-        print(f"{name:{width}}  {summary}")
+    try:
+        for name, summary in rows:
+            print(f"{name:{width}}  {summary}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # 'silri list envs | head' has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return DONE
 
 

@@ -15,6 +15,7 @@ from silri.evaluation.benchmark.plan import (
     make_plan,
     refuse_others,
     seconds_left,
+    stages_left,
 )
 from silri.evaluation.benchmark.results import collect
 from silri.evaluation.benchmark.runner import train_command
@@ -218,3 +219,16 @@ def test_the_estimate_comes_from_runs_like_it(jobs):
     assert left == pytest.approx(3600 + fixed)
     # Two at a time it is half of it, but never less than the longest.
     assert seconds_left(now, 2)[0] == pytest.approx(3600)
+
+
+def test_what_is_left_counts_evaluations_with_disturbances(jobs):
+    for job in jobs:
+        make_run(job, completed=True)
+    now = [job.look_again() for job in jobs]
+    assert seconds_left(now, 1)[0] == 0
+    assert seconds_left(now, 1, disturbances=True)[0] == len(jobs) * plan.GUESSED_DISTURBANCE_S
+    now[0].disturbance.write_text("{}")
+    assert stages_left(now[0], disturbances=True) == []
+    assert stages_left(now[1], disturbances=True) == ["disturbance"]
+    left = (len(jobs) - 1) * plan.GUESSED_DISTURBANCE_S
+    assert seconds_left(now, 1, disturbances=True)[0] == left

@@ -23,6 +23,7 @@ from silri.runtime.folder import RunFolder
 # Only for an estimate before any run of the suite is done: a step with its learner iteration on
 # one core of a laptop, and all that a run does besides.
 GUESSED_STEP_S, GUESSED_FIXED_S = 0.05, 60.0
+GUESSED_DISTURBANCE_S = 30.0  # an evaluation with disturbances; nothing writes down what it took
 LOCK_TRIES, LOCK_WAIT_S = 3, 0.02
 
 Resolve = Callable[[list[str]], RunConfig]
@@ -257,17 +258,30 @@ def clear(job: Job) -> None:
         files.remove_tree(folder.path)
 
 
-def seconds_left(jobs: Sequence[Job], workers: int) -> tuple[float, bool]:
+def stages_left(job: Job, *, disturbances: bool) -> list[str]:
+    """What is left to do for a cell: "train", and "disturbance" if such evaluations are wanted."""
+    stages = [] if job.state is State.DONE else ["train"]
+    if disturbances and (stages or not job.disturbance.exists()):
+        stages.append("disturbance")
+    return stages
+
+
+def seconds_left(
+    jobs: Sequence[Job], workers: int, *, disturbances: bool = False
+) -> tuple[float, bool]:
     """How long the jobs that are not done will take, and whether that is measured.
 
-    A cell takes as long as the median of those that are done with the same task and variant, else
-    the same variant, else any; before the first one is done it is a guess.
+    A run takes as long as the median of those that are done with the same task and variant, else
+    the same variant, else any; before the first one is done it is a guess. An evaluation with
+    disturbances is always one.
     """
     done = [job for job in jobs if job.wall_s]
-    left = [job for job in jobs if job.state not in (State.DONE, State.OTHER)]
-    total = sum(_seconds(job, done) * (1.0 - job.progress) for job in left)
-    longest = max((_seconds(job, done) * (1.0 - job.progress) for job in left), default=0.0)
-    return max(total / max(workers, 1), longest), bool(done)
+    left = []
+    for job in jobs:
+        stages = stages_left(job, disturbances=disturbances) if job.state is not State.OTHER else []
+        run = _seconds(job, done) * (1.0 - job.progress) if "train" in stages else 0.0
+        left.append(run + GUESSED_DISTURBANCE_S * ("disturbance" in stages))
+    return max(sum(left) / max(workers, 1), *left, 0.0), bool(done)
 
 
 def _seconds(job: Job, done: Sequence[Job]) -> float:

@@ -15,7 +15,7 @@ from typing import Protocol, TextIO
 from silri.core.errors import SilriError
 from silri.data import files
 from silri.evaluation.benchmark.pinning import spawn
-from silri.evaluation.benchmark.plan import Job, State, clear, lock
+from silri.evaluation.benchmark.plan import Job, State, clear, lock, stages_left
 
 POLL_S = 0.2
 INTERRUPTED = 130  # exit code of a run that was asked to stop and has saved
@@ -99,7 +99,7 @@ def run_suite(
         One outcome per cell that something was done for; failed ones have a problem. A cell that
         fails does not stop the others.
     """
-    waiting = [job for job in jobs if _stages(job, disturbances=disturbances)]
+    waiting = [job for job in jobs if stages_left(job, disturbances=disturbances)]
     waiting.reverse()
     running: dict[int, _Running] = {}
     outcomes: list[Outcome] = []
@@ -131,14 +131,6 @@ def run_suite(
     return outcomes
 
 
-def _stages(job: Job, *, disturbances: bool) -> list[str]:
-    """What is left to do for a cell."""
-    stages = [] if job.state is State.DONE else ["train"]
-    if disturbances and (stages or not job.disturbance.exists()):
-        stages.append("disturbance")
-    return stages
-
-
 def train_command(job: Job) -> list[str]:
     """The command that starts or resumes a run."""
     path = str(job.folder.path)
@@ -167,7 +159,7 @@ def _begin(
     stage = "train"
     try:
         job = job.look_again()
-        stages = _stages(job, disturbances=disturbances)
+        stages = stages_left(job, disturbances=disturbances)
         if not stages:  # somebody else has done it meanwhile
             return Outcome(job, stage, 0)
         stage = stages[0]
