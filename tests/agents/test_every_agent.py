@@ -147,6 +147,25 @@ def test_cloning_reaches_every_parameter_and_ignores_the_robot(spec, name):
     assert finite(info)
 
 
+@pytest.mark.parametrize(("done", "rate"), [(0, 0.1), (199, 0.01)])
+def test_the_window_of_a_cloned_policy_grows_while_it_learns_online(spec, done, rate):
+    config = replace(load_agent("hg_dagger").preset("default").config, utd=1)
+    config = replace(config, average_rate=0.1, average_tail=2.0, trunk=Trunk(hidden=(16, 16)))
+    agent = load_agent("hg_dagger").agent.create(config, spec, None, 0)
+    agent = agent.replace(iterations=agent.iterations + done)
+    after, _ = agent.update(fake_batch(spec, (1, 16), interventions=1.0))
+    for network, average in (("actor", "average_actor"), ("gripper", "average_gripper")):
+        for new, old, mean in zip(
+            jax.tree.leaves(getattr(after, network).params),
+            jax.tree.leaves(getattr(agent, average)),
+            jax.tree.leaves(getattr(after, average)),
+            strict=True,
+        ):
+            np.testing.assert_allclose(mean, rate * new + (1 - rate) * old, rtol=1e-4, atol=1e-7)
+    with pytest.raises(ConfigError, match=r"agent\.average_tail takes 0: its steps .* got 2\.0"):
+        replace(load_agent("bc").preset("default").config, average_tail=2.0)
+
+
 def test_bc_learns_before_the_first_episode_and_hg_dagger_goes_on(spec):
     assert not load_agent("bc").agent.learns_online
     assert load_agent("hg_dagger").agent.learns_online

@@ -11,7 +11,7 @@ grippers; trained before the first episode, then fixed. It acts with its mean.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +33,8 @@ from silri.nn.train_state import Info, Loss, Params, TrainState, follow
 class BCConfig(AgentConfig):
     """Demonstrations only."""
 
+    counts_steps: ClassVar[bool] = False  # of what its average could be made to grow with
+
     online_fraction: float = 0.0  # every row is a demonstration
     utd: int = 1  # gradient steps per learner iteration (unused: BC does not learn online)
     pretrain_steps: int = 20_000  # the published count
@@ -46,7 +48,10 @@ class BCConfig(AgentConfig):
             self,
             {
                 "std_bounds": (0 < self.std_bounds[0] < self.std_bounds[1], "0 < low < high"),
-                "average_tail": (self.average_tail == 0, "0: its steps are not counted"),
+                "average_tail": (
+                    self.average_tail == 0 or self.counts_steps,
+                    "0: its steps are not counted",
+                ),
                 "decay": (self.decay >= 0, "0 or more"),
             },
         )
