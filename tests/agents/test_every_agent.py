@@ -10,6 +10,7 @@ import pytest
 
 from silri.agents.registry import AGENTS, load_agent
 from silri.core.errors import ConfigError, UnknownNameError
+from silri.core.specs import ArraySpec
 from silri.core.transition import fake_batch
 from silri.nn.mlp import Trunk
 from silri.nn.normalizer import Normalizer
@@ -75,6 +76,37 @@ def test_without_points_nothing_is_moved(spec, name):
     batch = fake_batch(blind, (2, 8))
     features, _ = agent.encode(batch)
     np.testing.assert_array_equal(features, agent.normalizer.features(batch.observation))
+
+
+@pytest.mark.parametrize("name", AGENTS.names())
+def test_goals_are_moved_on_their_own_while_nothing_but_the_hand_moves(spec, name):
+    hand, thing, goal = ((0, 1),), ((0, 1),), ((2, 3),)
+    observation = {"state": ArraySpec((4,)), "environment_state": ArraySpec((4,))}
+    points = {"state": hand, "environment_state": (*thing, *goal)}
+    spec = replace(spec, observation=observation, points=points)
+    spec = replace(spec, objects={"environment_state": thing}, goals={"environment_state": goal})
+    agent = without_shifts(make(spec, name))
+    agent = agent.replace(config=replace(agent.config, goal_shift=0.1))
+    batch = fake_batch(spec, (2, 256))
+    still = np.arange(256) < 128
+    there = {"state": batch.next_observation["state"]}  # the hand moves, and so may the goal
+    there["environment_state"] = np.where(
+        still[:, None],
+        batch.observation["environment_state"] + np.asarray([0.001, -0.001, 1.0, 1.0], np.float32),
+        batch.observation["environment_state"] + np.asarray([0.0, 0.003, 0.0, 0.0], np.float32),
+    )
+    batch = batch._replace(next_observation=there)
+    after, next_after = agent.encode(batch)
+    moved = np.asarray(after - agent.normalizer.features(batch.observation))
+    next_moved = np.asarray(next_after - agent.normalizer.features(there))
+    np.testing.assert_allclose(moved, next_moved, atol=1e-6)
+    np.testing.assert_array_equal(moved[..., [0, 1, 4, 5, 6, 7]], 0.0)
+    goes_on = np.asarray(batch.mask) > 0
+    assert (~goes_on & still).any()
+    np.testing.assert_array_equal(moved[~(goes_on & still)], 0.0)
+    share = (moved[goes_on & still] != 0.0).all(-1, where=[False, False, True, True] + 4 * [False])
+    assert 0.35 < share.mean() < 0.65
+    assert 0.09 < np.abs(moved).max() <= 0.1 + 1e-6
 
 
 @pytest.mark.parametrize("name", AGENTS.names())

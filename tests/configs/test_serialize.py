@@ -156,9 +156,16 @@ SINCE_THIRD = {
 THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc": "published"}
 
 
+def fifth_format(config):
+    """The JSON of format 5, whose goals stayed where they were."""
+    data = text(config)
+    del data["agent"]["goal_shift"]
+    return data
+
+
 def fourth_format(config):
     """The JSON of format 4, which had no positions from the hand."""
-    data = text(config)
+    data = fifth_format(config)
     del data["agent"]["relative"]
     return data
 
@@ -196,6 +203,7 @@ def test_a_configuration_of_an_earlier_format_means_what_it_did(agent):
     assert from_json(migrate(second_format(config), 2, "config.json")) == meant
     assert from_json(migrate(third_format(config), 3, "config.json")) == meant
     assert from_json(migrate(fourth_format(config), 4, "config.json")) == config
+    assert from_json(migrate(fifth_format(config), 5, "config.json")) == config
 
 
 def test_migration_adds_what_is_missing_and_touches_nothing_else():

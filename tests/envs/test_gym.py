@@ -101,12 +101,41 @@ def test_a_box_is_the_state() -> None:
 
 
 class Placed(Arm):
-    metadata = {"points": {"state": [[0, 2]]}}  # noqa: RUF012  Gymnasium's own way
+    metadata = {  # noqa: RUF012  Gymnasium's own way
+        "points": {"state": [[0, 2], [1, 3], [4, 5]]},
+        "objects": {"state": [[1, 3]]},
+        "goals": {"state": [[4, 5]]},
+    }
+
+    def __init__(self) -> None:
+        super().__init__(Box(-1.0, 1.0, (6,), np.float64))
 
 
 def test_metadata_says_where_positions_are() -> None:
-    assert adapt(Placed()).env_spec.points == {"state": ((0, 2),)}
+    spec = adapt(Placed()).env_spec
+    assert spec.points == {"state": ((0, 2), (1, 3), (4, 5))}
+    assert (spec.objects, spec.goals) == ({"state": ((1, 3),)}, {"state": ((4, 5),)})
     assert adapt(Arm()).env_spec.points == {}
+
+
+@pytest.mark.parametrize(
+    ("key", "said", "words"),
+    [
+        (
+            "goals",
+            {"state": [[0, 1]]},
+            r"goals of .state. takes some of .* got \[\[0, 1\]\]",
+        ),
+        ("objects", {"pose": [[0, 2]]}, "objects of 'pose' takes some of its points"),
+        ("objects", {}, "goals of .* want objects"),
+        ("goals", {"state": [0, 1]}, r"goals of .* takes the indices of \(x, y\)"),
+    ],
+)
+def test_goals_and_objects_are_among_the_points(key: str, said: Any, words: str) -> None:
+    arm = Placed()
+    arm.metadata = Placed.metadata | {key: said}
+    with pytest.raises(ConfigError, match=words):
+        adapt(arm)
 
 
 @pytest.mark.parametrize("said", [[[0, 1]], {"state": [0, 1]}, {"state": [["x", "y"]]}])

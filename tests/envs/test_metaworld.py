@@ -78,12 +78,22 @@ def test_points_are_hand_objects_and_goal(task: str, objects: tuple[int, ...]) -
     state, environment = observation["state"], observation["environment_state"]
     assert points["state"] == ((0, 1, 2), (4, 5, 6))  # this frame's and the last's
     assert points["environment_state"] == tuple((at, at + 1, at + 2) for at in (*objects, 28))
+    *things, goal = points["environment_state"]
+    assert env.env_spec.objects == {"environment_state": tuple(things)}
+    assert env.env_spec.goals == {"environment_state": (goal,)}
     for at in (0, 4):
         np.testing.assert_allclose(state[at : at + 3], truth.hand, atol=0.05)
     np.testing.assert_allclose(environment[0:2], truth.object[:2], rtol=1e-5)
     np.testing.assert_allclose(environment[28:30], truth.goal[:2], rtol=1e-5)
     for at in objects[2:]:  # the first object again, or the second one: not the padding
         assert np.abs(environment[at : at + 2]).max() > 0
+
+
+@pytest.mark.parametrize(
+    ("task", "said"), [("reach-v3", {}), ("reach-wall-v3", {}), ("push-v3", {"reward": "env"})]
+)
+def test_a_goal_that_matters_all_the_time_is_not_named(task: str, said: dict[str, Any]) -> None:
+    assert build(task, **said).env_spec.goals == {}
 
 
 def test_the_last_frame_is_one_simulator_step_old() -> None:

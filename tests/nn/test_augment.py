@@ -3,8 +3,9 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from silri.nn.augment import seen_from_first, shift
+from silri.nn.augment import at_rest, seen_from_first, shift
 
 POINTS = (("environment_state", ((1, 2),)), ("state", ((0, 1), (3, 4))))
 SIZES = {"state": 6, "environment_state": 3}
@@ -43,6 +44,26 @@ def test_z_is_not_moved():
     after = shift(before, PLACES, jnp.ones((4, 2)))
     np.testing.assert_array_equal(after["state"], [[1, 1, 0, 0, 1, 1]] * 4)
     np.testing.assert_array_equal(after["environment_state"], [[0, 1, 1]] * 4)
+
+
+def test_an_offset_of_three_moves_z_as_well():
+    before = {"state": jnp.zeros((4, 6)), "environment_state": jnp.zeros((4, 3))}
+    after = shift(before, PLACES[1:], jnp.asarray([[1.0, 2.0, 3.0]] * 4))
+    np.testing.assert_array_equal(after["environment_state"], [[3, 2, 1]] * 4)
+    np.testing.assert_array_equal(after["state"], before["state"])
+
+
+@pytest.mark.parametrize(("travel", "rest"), [(0.0, True), (0.0019, True), (0.0021, False)])
+@pytest.mark.parametrize("index", [3, 4, 5])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_what_moves_on_any_axis_is_not_at_rest(travel, rest, index, sign):
+    objects = (("state", ((5, 4, 3),)),)
+    before = {"state": jnp.ones((2, 6)), "environment_state": jnp.ones((2, 3))}
+    after = {
+        "state": before["state"].at[:, :3].add(1.0).at[0, index].add(sign * travel),
+        "environment_state": before["environment_state"] + 1.0,
+    }
+    np.testing.assert_array_equal(at_rest(before, after, objects, 0.002), [rest, True])
 
 
 def test_every_other_position_is_seen_from_the_first_whatever_key_it_is_in():

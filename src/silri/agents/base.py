@@ -16,12 +16,13 @@ from flax import struct
 from silri.core.errors import ConfigError
 from silri.core.specs import ActionSpec, EnvSpec, Observation
 from silri.core.transition import Batch
-from silri.nn.augment import shift
+from silri.nn.augment import at_rest, shift
 from silri.nn.mlp import Trunk
 from silri.nn.normalizer import Normalizer
 from silri.nn.train_state import Info
 
-SHIFTS = 0x5817F7  # stream of their own among the random keys of an iteration
+SHIFTS, GOAL_SHIFTS = 0x5817F7, 0x60A15  # streams of their own among an iteration's random keys
+REST_M = 0.002  # an object that moves by less between observation and what followed is at rest
 Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]
 
 
@@ -36,6 +37,7 @@ class AgentConfig:
     own_fraction: float = 0.0  # share of the guidance rows that are the robot's own successes
     shift: float = 0.06  # metres; rows of a batch are moved by up to that, in x and in y
     shift_share: float = 0.5  # of the rows; the others stay: what no observation shows stays, too
+    goal_shift: float = 0.0  # metres; while nothing moves goals are moved on their own; 0: never
     relative: float = 0.0  # metres; positions also as seen from the hand, in this unit; 0: not
     n_step: int = 1  # rewards in a return before it bootstraps
     average_rate: float = 1.0  # Polyak rate of the policy that acts; 1 is the one that learns
@@ -50,6 +52,7 @@ class AgentConfig:
             "online_fraction": (0 <= self.online_fraction <= 1, "a share between 0 and 1"),
             "own_fraction": (0 <= self.own_fraction < 1, "a share from 0, below 1"),
             "shift": (0 <= self.shift < math.inf, "0 metres or more"),
+            "goal_shift": (0 <= self.goal_shift < math.inf, "0 metres or more"),
             "relative": (0 <= self.relative < math.inf, "0 metres or more"),
             "shift_share": (0 <= self.shift_share <= 1, "a share between 0 and 1"),
             "n_step": (self.n_step >= 1, "at least 1"),
@@ -213,19 +216,32 @@ class Agent(struct.PyTreeNode):
 
         A share of the rows has been moved, each by an offset of its own that is drawn uniformly
         from a square. Where positions are is the environment's to say (``EnvSpec.points``).
+        Likewise the goals alone, in a share of the rows in which no object moves and the episode
+        goes on: no reward depends on a goal there.
         Offsets belong to an iteration: the chunks of pre-training share theirs, on other rows.
         """
         observation, following = batch.observation, batch.next_observation
-        points = self.normalizer.points
+        points, goals = self.normalizer.points, self.normalizer.goals
         if self.config.shift and points:
-            rows, reach = batch.reward.shape, self.config.shift
-            where, which = jax.random.split(jax.random.fold_in(self.update_key(), SHIFTS))
-            offset = jax.random.uniform(where, (*rows, 2), minval=-reach, maxval=reach)
-            moved = jax.random.bernoulli(which, self.config.shift_share, rows)
-            offset = jnp.where(moved[..., None], offset, 0.0)
+            offset = self._offsets(SHIFTS, batch.reward.shape, 2, self.config.shift)
             observation = shift(observation, points, offset)
             following = shift(following, points, offset)
+        if self.config.goal_shift and goals:
+            objects = self.normalizer.objects
+            rest = at_rest(batch.observation, batch.next_observation, objects, REST_M)
+            size = len(goals[0][1][0])
+            offset = self._offsets(GOAL_SHIFTS, batch.reward.shape, size, self.config.goal_shift)
+            offset = jnp.where((rest & (batch.mask > 0))[..., None], offset, 0.0)
+            observation = shift(observation, goals, offset)
+            following = shift(following, goals, offset)
         return self.normalizer.features(observation), self.normalizer.features(following)
+
+    def _offsets(self, stream: int, rows: tuple[int, ...], size: int, reach: float) -> jax.Array:
+        """(*rows, size) metres, up to ``reach`` on every axis; 0 in the rows that stay."""
+        where, which = jax.random.split(jax.random.fold_in(self.update_key(), stream))
+        offset = jax.random.uniform(where, (*rows, size), minval=-reach, maxval=reach)
+        moved = jax.random.bernoulli(which, self.config.shift_share, rows)
+        return jnp.where(moved[..., None], offset, 0.0)
 
     def act(
         self, observation: Observation, *, episode: int, step: int, explore: bool

@@ -14,7 +14,7 @@ from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 
 # Raised when a field is added or changes its meaning; written into config.json and policy.json.
-FORMAT = 5
+FORMAT = 6
 # What a configuration of an earlier format lacks, with the value that it stood for.
 _ADDED: dict[int, dict[str, dict[str, Any]]] = {
     2: {
@@ -27,6 +27,7 @@ _ADDED: dict[int, dict[str, dict[str, Any]]] = {
     },
     4: {"agent": {"shift": 0.0, "shift_share": 0.5}},
     5: {"agent": {"relative": 0.0}},
+    6: {"agent": {"goal_shift": 0.0}},
 }
 # The same of fields that only one algorithm has.
 _ADDED_TO_AGENT: dict[int, dict[str, dict[str, Any]]] = {

@@ -126,7 +126,10 @@ class EnvSpec:
             for random shifts (``agent.shift``). All of them in one frame, in which the task, and
             the action that is right, stay the same if everything is moved sideways: actions that
             name a place do not, those that name a motion do. Empty: nothing is moved. The first
-            is the one that ``agent.relative`` sees the others from: the hand.
+            is the hand's: ``agent.relative`` sees the others from there.
+        objects: those of ``points`` that say where something is that the task moves.
+        goals: those that say where it is to be brought, for ``agent.goal_shift``: while no object
+            moves, what is right does not depend on where exactly they are.
     """
 
     name: str
@@ -135,21 +138,13 @@ class EnvSpec:
     max_episode_steps: int
     control_hz: float = 10.0
     points: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    objects: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
+    goals: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        try:
-            points = {
-                key: tuple(tuple(int(index) for index in place) for place in places)
-                for key, places in self.points.items()
-            }
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ConfigError(
-                f"points of {self.name} {_POINTS_TAKE}; got {self.points!r}"
-            ) from error
-        lengths = {len(place) for places in points.values() for place in places}
-        if lengths not in (set(), {2}, {3}):
-            raise ConfigError(f"points of {self.name} {_POINTS_TAKE}; got {self.points!r}")
-        object.__setattr__(self, "points", points)  # of tuples: agents hash it
+        points = self._places("points")
+        for name in ("points", "objects", "goals"):
+            object.__setattr__(self, name, self._places(name))  # of tuples: agents hash it
         for key, places in points.items():
             array = self.observation.get(key)
             if array is None or len(array.shape) != 1 or array.dtype != "float32":
@@ -161,6 +156,25 @@ class EnvSpec:
                 raise ConfigError(f"points of '{key}' takes places without repeats, got {places}")
             if any(not 0 <= index < array.shape[0] for index in indices):
                 raise ConfigError(f"points of '{key}', {places}, exceed its size {array.shape[0]}")
+        for name in ("objects", "goals"):
+            for key, places in getattr(self, name).items():
+                if missing := [list(place) for place in places if place not in points.get(key, ())]:
+                    raise ConfigError(f"{name} of '{key}' takes some of its points, got {missing}")
+        if any(self.goals.values()) and not any(self.objects.values()):
+            raise ConfigError(f"goals of {self.name} want objects that are brought there; got none")
+
+    def _places(self, name: str) -> dict[str, tuple[tuple[int, ...], ...]]:
+        given = getattr(self, name)
+        try:
+            result = {
+                key: tuple(tuple(int(index) for index in place) for place in places)
+                for key, places in given.items()
+            }
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ConfigError(f"{name} of {self.name} {_POINTS_TAKE}; got {given!r}") from error
+        if {len(place) for places in result.values() for place in places} not in (set(), {2}, {3}):
+            raise ConfigError(f"{name} of {self.name} {_POINTS_TAKE}; got {given!r}")
+        return result
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; the inverse of :meth:`from_json`."""
@@ -172,6 +186,8 @@ class EnvSpec:
             "max_episode_steps": self.max_episode_steps,
             "control_hz": self.control_hz,
             "points": {key: [list(place) for place in at] for key, at in self.points.items()},
+            "objects": {key: [list(place) for place in at] for key, at in self.objects.items()},
+            "goals": {key: [list(place) for place in at] for key, at in self.goals.items()},
         }
 
     @classmethod
@@ -193,6 +209,8 @@ class EnvSpec:
                 max_episode_steps=data["max_episode_steps"],
                 control_hz=data["control_hz"],
                 points=data.get("points", {}),  # since format 4
+                objects=data.get("objects", {}),  # since format 6
+                goals=data.get("goals", {}),
             )
         except (AttributeError, ConfigError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"this is no environment's spec: {error!r}") from error

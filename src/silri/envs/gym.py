@@ -17,7 +17,8 @@ environment's own range, each dimension by itself.
 
 Gymnasium has no word for where positions are in a vector. An environment that wants random shifts
 says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to indices
-as in :class:`~silri.core.specs.EnvSpec`.
+as in :class:`~silri.core.specs.EnvSpec`; likewise with ``"objects"`` and ``"goals"`` which of
+them are what the task moves, and where to.
 """
 
 from __future__ import annotations
@@ -100,6 +101,8 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
             action=action,
             max_episode_steps=limit,
             points=env.metadata.get("points", {}),
+            objects=env.metadata.get("objects", {}),
+            goals=env.metadata.get("goals", {}),
         )
         self.observation_space = gymnasium.spaces.Dict(
             {

@@ -45,6 +45,7 @@ _FRAME = 18  # hand xyz, gripper opening, 14 numbers for up to two objects
 # Upstream's vector is frame (18), last frame (18), goal (3); these pick our two keys out of it.
 _STATE = np.r_[0:4, 18:22]
 _ENVIRONMENT_STATE = np.r_[4:18, 22:36, 36:39]
+_REACHING = ("reach-v3", "reach-wall-v3")  # the goal is the hand's: it matters all the time
 # How hard a closed discrete gripper squeezes, where it is not 1.0: what the task's scripted expert
 # closes with. At full force a ball slips out of the fingers and a peg tilts (expert's success with
 # 1.0: pick-out-of-hole 0.00, basketball 0.01, peg-unplug-side 0.19, peg-insert-side 0.53).
@@ -109,6 +110,9 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         self._grip = _GRIP.get(task, 1.0)
         self._own_reward = config.reward == "env"
         self._build(task)
+        points = _points(len(self._raw._get_pos_objects()) // 3)
+        *objects, goal = points["environment_state"]
+        always = task in _REACHING or self._own_reward  # the goal matters
         self.env_spec = EnvSpec(
             name=f"metaworld/{task}",
             observation={
@@ -117,7 +121,9 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
             },
             action=ActionSpec(4, (GRIPPER,) if self._discrete else ()),
             max_episode_steps=config.max_episode_steps or MAX_EPISODE_STEPS,
-            points=_points(len(self._raw._get_pos_objects()) // 3),
+            points=points,
+            objects={"environment_state": tuple(objects)},
+            goals={} if always else {"environment_state": (goal,)},
         )
         self.observation_space = gymnasium.spaces.Dict(
             {

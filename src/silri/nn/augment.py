@@ -1,9 +1,13 @@
-"""What knowing where positions are is good for: random shifts, and positions from the hand.
+"""What knowing where positions are is good for: shifts, and positions as seen from the hand.
 
 Random shifts: what moves everything by as much changes nothing about what is to be done. The
 counterpart, for vectors, of the random crops that image policies are trained with (DrQ,
 arXiv 2004.13649; HIL-SERL's encoders): a hand 3 cm left of a cup is 3 cm left of it anywhere on
 the table.
+
+Shifts of goals: while nothing but the hand moves, where something will be brought does not matter
+yet. Layouts that vary by centimetres do not show that, and a network that has seen no other takes
+the goal for a landmark.
 """
 
 from __future__ import annotations
@@ -25,20 +29,35 @@ def shift(
     Args:
         observation: (..., *shape) per key.
         points: the indices of x, y and perhaps z of every position in a vector observation.
-        offset: (..., 2), metres.
+        offset: (..., C), metres; of x and y, or of all coordinates that ``points`` have.
 
     Returns:
         A new observation; what is not among ``points`` is as it was.
     """
     shifted = dict(observation)
     for key, places in points:
-        into = np.zeros((2, observation[key].shape[-1]), np.float32)
-        for x, y, *_ in places:
-            into[0, x] = into[1, y] = 1.0
+        into = np.zeros((offset.shape[-1], observation[key].shape[-1]), np.float32)
+        for place in places:
+            for axis, index in enumerate(place[: len(into)]):
+                into[axis, index] = 1.0
         # A product and not a scatter, which XLA does one number at a time on a CPU.
         moved = jnp.matmul(offset, into, precision=jax.lax.Precision.HIGHEST)
         shifted[key] = observation[key] + moved
     return shifted
+
+
+def at_rest(
+    before: Mapping[str, jax.Array],
+    after: Mapping[str, jax.Array],
+    points: Points,
+    tolerance: float,
+) -> jax.Array:
+    """(...,) whether none of ``points`` differs by more than ``tolerance`` (metres) on any axis."""
+    travels = []
+    for key, places in points:
+        indices = np.asarray(places).ravel()
+        travels.append(jnp.abs(after[key][..., indices] - before[key][..., indices]))
+    return jnp.max(jnp.concatenate(travels, axis=-1), axis=-1) <= tolerance
 
 
 def seen_from_first(observation: Mapping[str, jax.Array], points: Points) -> jax.Array:

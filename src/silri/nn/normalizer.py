@@ -20,6 +20,7 @@ class Normalizer(struct.PyTreeNode):
     Attributes:
         mean, std: dict of (*shape) per observation key.
         points: where positions are.
+        objects, goals: those of them that are moved by the task, and where to.
         unit: metres; positions are features also as seen from the first of them, in this unit;
             0: they are not.
     """
@@ -27,6 +28,8 @@ class Normalizer(struct.PyTreeNode):
     mean: dict[str, jax.Array]
     std: dict[str, jax.Array]
     points: Points = struct.field(pytree_node=False, default=())
+    objects: Points = struct.field(pytree_node=False, default=())
+    goals: Points = struct.field(pytree_node=False, default=())
     unit: float = struct.field(pytree_node=False, default=0.0)
 
     @classmethod
@@ -54,8 +57,11 @@ class Normalizer(struct.PyTreeNode):
                 if statistics is not None
                 else (jnp.asarray(zero), jnp.asarray(one))
             )
-        points = tuple((key, places) for key, places in spec.points.items() if places)
-        return cls(mean=mean, std=std, points=points, unit=unit)
+        points, objects, goals = (
+            tuple((key, places) for key, places in named.items() if places)
+            for named in (spec.points, spec.objects, spec.goals)
+        )
+        return cls(mean=mean, std=std, points=points, objects=objects, goals=goals, unit=unit)
 
     def features(self, observation: Mapping[str, jax.Array | np.ndarray]) -> jax.Array:
         """(..., F): normalised keys in alphabetical order, flattened and concatenated.
