@@ -18,6 +18,7 @@ class SiLRIConfig(AgentConfig):
     discount: float = 0.97  # gamma
     tau: float = 0.005  # Polyak rate of the critic's and the actor's target
     n_step: int = 3  # rewards in a return before it bootstraps
+    goal_shift: float = 0.1  # metres; while nothing moves goals are moved on their own; 0: never
     critics: int = 2  # E; the minimum is taken
     distance: Distance = "kl"  # D: see silri.nn.constraint:distance
     least_deviation: float = 0.1  # of a dimension, where D is in the person's deviations
@@ -87,6 +88,7 @@ FIRST = replace(
     DEFAULT,
     batch_size=256,
     shift=0.0,
+    goal_shift=0.0,
     average_tail=0.0,
     n_step=1,
     distance="l2",
