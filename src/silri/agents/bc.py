@@ -33,7 +33,7 @@ from silri.nn.train_state import Info, Loss, Params, TrainState, follow
 class BCConfig(AgentConfig):
     """Demonstrations only."""
 
-    counts_steps: ClassVar[bool] = False  # of what its average could be made to grow with
+    counts_steps: ClassVar[bool] = False  # only online iterations are: a growing average needs them
 
     online_fraction: float = 0.0  # every row is a demonstration
     utd: int = 1  # gradient steps per learner iteration (unused: BC does not learn online)
