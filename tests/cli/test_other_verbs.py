@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from silri.core.seeding import Stream, derive_seed
 from silri.data.dataset import read_dataset
 from silri.envs.gym import GymEnv
 from tests.cli.conftest import POINT
@@ -180,6 +181,26 @@ def test_disturbances_are_written_for_other_programs(run, silri):
         among = row["success_rate"] if kind == "kick" else None
         assert row["success_rate_occurred"] == among
     assert (run / "evaluation_mean.json").read_bytes() == before
+
+
+@pytest.mark.usefixtures("kicked")
+def test_a_run_is_evaluated_on_the_layouts_of_its_own_evaluations(silri, monkeypatch):
+    first = ("--evaluation.first-layout", 7)
+    assert silri.train(*first, "--out", "run", agent="bc") == 0, silri.err
+    seeds, reset = [], GymEnv.reset
+
+    def noted(self, *, seed=None, options=None):
+        seeds.append(seed)
+        return reset(self, seed=seed, options=options)
+
+    monkeypatch.setattr(GymEnv, "reset", noted)
+    wanted = [derive_seed(0, Stream.EVALUATION_LAYOUT, index) for index in (7, 8, 9)]
+    assert silri("eval", "run", "--episodes", 3, "--json") == 0
+    assert seeds == wanted
+    assert set(json.loads(silri.out)["failed_layouts"]) <= {7, 8, 9}
+    seeds.clear()
+    assert silri("eval", "run", "--episodes", 3, "--disturbance") == 0
+    assert seeds == 3 * wanted  # undisturbed, and the two kinds
 
 
 @pytest.mark.usefixtures("kicked")

@@ -87,6 +87,7 @@ def test_final_success_is_the_mean_of_the_last_three():
         ([500, 1000, 1500, 1540], [0, 1, 2]),  # the closing one of a run
         ([500, 1000, 1040, 1500, 2000, 2093], [0, 1, 3, 4]),  # and of one that went on
         ([500, 1000, 1500, 1750], [0, 1, 2, 3]),  # a budget between two of the schedule
+        ([500, 1000, 1317, 1500, 2000], [0, 1, 3, 4]),  # one like that, raised later
         ([1000, 1030], [0]),
         ([300], [0]),
         ([0], [0]),  # no environment steps

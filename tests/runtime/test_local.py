@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 
+from silri.configs.run import EvaluationConfig
 from silri.core.errors import ConfigError, DataError, EnvironmentFault, RunFolderError
 from silri.core.events import (
     CheckpointSaved,
@@ -71,6 +72,17 @@ def test_counters_agree_with_the_episodes_on_disk(finished):
     assert [event.env_step for event in recorder.of(StepTaken)] == list(
         range(1, state.env_steps + 1)
     )
+
+
+def test_an_evaluation_in_the_middle_of_an_episode_knows_of_its_human_steps(finished):
+    run, path, _ = finished
+    online = [e for e in read_dataset(path / "episodes") if not e.is_demo]
+    flags = np.concatenate([e.frames["is_intervention"] for e in online])
+    ends = np.cumsum([len(e) for e in online])
+    records = run.state.evaluations
+    assert any(row["step"] not in ends for row in records)
+    for row in records:
+        assert row["intervention_steps"] == flags[: int(row["step"])].sum()
 
 
 def test_layouts_come_from_the_seed_and_evaluation_has_its_own(finished):
@@ -331,6 +343,26 @@ def test_a_broken_episode_is_set_aside_counted_and_never_trained_on(tmp_path, fa
     stored = sum(len(e) for e in read_dataset(tmp_path / "run/episodes") if not e.is_demo)
     assert run.state.env_steps == stored + steps
     assert {"quarantine/id": 3.0, "step": aside[0].env_step} in metrics(tmp_path / "run")
+
+
+def test_human_steps_of_what_is_set_aside_count_in_no_evaluation(tmp_path):
+    config = replace(
+        tiny_run(env="fake/one-arm!raises:6@3", steps=16),
+        evaluation=EvaluationConfig(every=1, episodes=2),
+    )
+    run = train(config, tmp_path / "run")
+    assert run.state.quarantined == 1
+    online = [e for e in read_dataset(tmp_path / "run/episodes") if not e.is_demo]
+    human, steps = 0, 0
+    counts = []
+    for episode_id in range(2, run.state.next_episode):
+        episode = next((e for e in online if e.episode_id == episode_id), None)
+        flags = np.zeros(6) if episode is None else episode.frames["is_intervention"]
+        for flag in flags:
+            human, steps = human + int(flag), steps + 1
+            counts.append((steps, human))
+    found = [(int(r["step"]), int(r["intervention_steps"])) for r in run.state.evaluations]
+    assert found == counts
 
 
 def test_an_environment_that_always_breaks_stops_the_run_with_everything_safe(tmp_path):

@@ -153,6 +153,8 @@ def _run(chosen: Arguments, suite: Suite) -> int:
     for outcome in failed:
         print(f"failed: {outcome.job.cell.name} ({outcome.stage}): {outcome.problem}")
         print(f"        {outcome.job.log}: {last_line(outcome.job.log)}")
+    if left := sum(outcome.elsewhere for outcome in outcomes):
+        print(f"{left} cells were left to the processes that run them: call this again later")
     if stopped:
         print(f"stopped; everything is saved. Go on with the same command: {suite.name}")
         return INTERRUPTED

@@ -72,6 +72,9 @@ class Display:
         name = outcome.job.cell.name
         self._running.pop(name, None)
         self._jobs[name] = outcome.job
+        if outcome.elsewhere:
+            self._print(f"left alone: {name}: another process runs it")
+            return
         if outcome.problem:
             self._print(f"failed: {name} ({outcome.stage}): {outcome.problem}")
             return

@@ -35,7 +35,7 @@ class Arguments:
     """Flags of ``silri eval``."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, one or more
-    episodes: int = 50  # how many; the first 50 are those of training's evaluations
+    episodes: int = 50  # how many; the first are those of training's evaluations
     sampled: bool = False  # act as in training, by sampling
     disturbance: bool = False  # undisturbed, and disturbed in every way that the task offers
     json: bool = False  # print one JSON object per run instead of text
@@ -89,10 +89,11 @@ def main(arguments: list[str]) -> int:
 def _evaluate(chosen: Arguments, run: Trained) -> None:
     """Evaluate one run as training does; write and print the report."""
     env = run.config.env.create()
-    result = evaluate(env, run.actor(sampled=chosen.sampled), chosen.episodes)
+    first = run.config.evaluation.first_layout
+    result = evaluate(env, run.actor(sampled=chosen.sampled), chosen.episodes, first)
     env.close()
     metrics = result.metrics()
-    failed: list[int] = np.flatnonzero(~result.successes).tolist()
+    failed: list[int] = (first + np.flatnonzero(~result.successes)).tolist()
     report = {
         "run": str(run.folder),
         "action": chosen.action,
@@ -125,7 +126,8 @@ def _disturb(chosen: Arguments, trained: list[Trained]) -> int:
     name = "disturbance.json" if not chosen.sampled else "disturbance_sampled.json"
     tables: dict[str, dict[str, Mapping[str, Row]]] = {}
     for run, env in zip(trained, environments, strict=True):
-        rows = robustness(env, run.actor(sampled=chosen.sampled), chosen.episodes)
+        first = run.config.evaluation.first_layout
+        rows = robustness(env, run.actor(sampled=chosen.sampled), chosen.episodes, first)
         env.close()
         report = {"episodes": chosen.episodes, "action": chosen.action, "rows": rows}
         _write(run.folder / name, report)

@@ -58,8 +58,8 @@ class Disturbed:
     of the episode alone, and so is the same for every policy, unless something is in its way.
     """
 
-    def __init__(self, env: Env, kind: str) -> None:
-        """Wrap ``env``, whose next reset is that of layout 0.
+    def __init__(self, env: Env, kind: str, first: int = 0) -> None:
+        """Wrap ``env``, whose next reset is that of layout ``first``.
 
         Raises:
             ConfigError: ``env`` does not offer ``kind``.
@@ -71,7 +71,7 @@ class Disturbed:
             )
         assert isinstance(env, Disturbable)
         self.env_spec = env.env_spec
-        self._env, self._kind, self._disturb = env, kind, env.disturb
+        self._env, self._kind, self._disturb, self._first = env, kind, env.disturb, first
         self.occurred: list[bool] = []  # per episode
 
     def reset(
@@ -85,7 +85,7 @@ class Disturbed:
         """Offer the disturbance, if it has not happened yet, and execute ``action``."""
         if not self.occurred[-1]:
             # A new generator each time: when it happens does not decide what happens.
-            draws = rng(0, Stream.DISTURBANCE, len(self.occurred) - 1)
+            draws = rng(0, Stream.DISTURBANCE, self._first + len(self.occurred) - 1)
             self.occurred[-1] = self._disturb(self._kind, draws)
         return self._env.step(action)
 
@@ -109,7 +109,9 @@ def offered(env: Env) -> tuple[str, ...]:
     return kinds
 
 
-def evaluate_disturbed(env: Env, actor: Actor, episodes: int, kind: str) -> DisturbedResult:
+def evaluate_disturbed(
+    env: Env, actor: Actor, episodes: int, kind: str, first: int = 0
+) -> DisturbedResult:
     """Run the layouts of :func:`~silri.evaluation.evaluate.evaluate`, disturbed once each.
 
     Args:
@@ -117,24 +119,25 @@ def evaluate_disturbed(env: Env, actor: Actor, episodes: int, kind: str) -> Dist
         actor: the policy.
         episodes: how many layouts.
         kind: one of :func:`offered`, or ``none``.
+        first: number of the first layout.
 
     Raises:
         ConfigError: ``env`` does not offer ``kind``.
     """
     if kind == UNDISTURBED:
-        return DisturbedResult(evaluate(env, actor, episodes), np.zeros(episodes, bool))
-    disturbed = Disturbed(env, kind)
-    result = evaluate(disturbed, actor, episodes)
+        return DisturbedResult(evaluate(env, actor, episodes, first), np.zeros(episodes, bool))
+    disturbed = Disturbed(env, kind, first)
+    result = evaluate(disturbed, actor, episodes, first)
     return DisturbedResult(result, np.asarray(disturbed.occurred, bool))
 
 
-def robustness(env: Env, actor: Actor, episodes: int) -> dict[str, Row]:
+def robustness(env: Env, actor: Actor, episodes: int, first: int = 0) -> dict[str, Row]:
     """The rows of ``disturbance.json``: undisturbed, and every kind that ``env`` offers.
 
     Raises:
         ConfigError: ``env`` offers none.
     """
     return {
-        kind: evaluate_disturbed(env, actor, episodes, kind).row()
+        kind: evaluate_disturbed(env, actor, episodes, kind, first).row()
         for kind in (UNDISTURBED, *offered(env))
     }

@@ -59,15 +59,19 @@ def scheduled(evaluations: Evaluations) -> list[int]:
     """Indices of the evaluations that are there by schedule.
 
     A run ends with an evaluation of its own, a part of an episode after the last scheduled one:
-    nearly the same policy, which would count twice. Left out is what follows another within half
-    of the first interval; if nothing is before it (a run shorter than an interval), it stays.
+    nearly the same policy, which would count twice. Of two within half of the first interval the
+    one that is no multiple of it is left out, and of two that are none the later: a run may have
+    gone on after such an end. If nothing is near it (a run shorter than an interval), it stays.
     """
     if not evaluations:
         return []
     kept, interval = [0], evaluations[0][0]
     for index in range(1, len(evaluations)):
-        if 2 * (evaluations[index][0] - evaluations[kept[-1]][0]) >= interval:
+        step, before = evaluations[index][0], evaluations[kept[-1]][0]
+        if 2 * (step - before) >= interval:
             kept.append(index)
+        elif step % interval == 0 and before % interval:
+            kept[-1] = index
     return kept
 
 

@@ -134,18 +134,18 @@ class LocalRun(Session):
             episode_id = self.state.next_episode
             if episode_id in stored:
                 episode = self.store.read(stored[episode_id])
-                self._relearn_steps(len(episode))
+                self._relearn_steps(episode.frames["is_intervention"])
                 self._end_episode(episode)
             elif episode_id in aside:
-                self._relearn_steps(aside[episode_id].steps)
+                self._relearn_steps(np.zeros(aside[episode_id].steps, bool))
                 self._end_quarantined(episode_id, aside[episode_id].reason)
             else:
                 self.state.next_episode += 1  # lost with its file: nothing can be re-learnt
 
-    def _relearn_steps(self, steps: int) -> None:
-        for _ in range(steps):
+    def _relearn_steps(self, by_person: np.ndarray) -> None:
+        for flag in by_person:
             self._iterate_online()
-            self._count_step()
+            self._count_step(by_person=bool(flag))
 
     def _act(self) -> None:
         """Episodes until the budget is reached; the last one is finished."""
@@ -209,7 +209,7 @@ class LocalRun(Session):
         episode = builder.build(success=False)
         taken = self.state.env_steps - self._episode_start
         for _ in range(len(episode) - taken):
-            self._count_step()  # folded, but refused before on_step heard of it
+            self._count_step(by_person=False)  # folded, but refused before on_step heard of it
         self.store.quarantine(episode, reason)
         self._end_quarantined(builder.episode_id, reason)
 
@@ -231,15 +231,16 @@ class LocalRun(Session):
     # -- one step, one episode --------------------------------------------------------------------
 
     def _on_step(self, transition: Transition, diagnostics: Mapping[str, float]) -> None:
-        self._count_step()
+        self._count_step(by_person=transition.is_intervention)
         self._notify(StepTaken(self.state.env_steps, transition, diagnostics))
 
     def _iterate_online(self) -> None:
         if len(self.mixer.online):
             self._iterate()
 
-    def _count_step(self) -> None:
+    def _count_step(self, *, by_person: bool) -> None:
         self.state.env_steps += 1
+        self._human_now += by_person
         if self.state.env_steps % self.config.runtime.log_every == 0:
             self._log_learner()
         if self.state.env_steps % self.config.evaluation.every == 0:
@@ -268,6 +269,11 @@ class LocalRun(Session):
 
     def _end_quarantined(self, episode_id: int, reason: str) -> None:
         self.state.quarantined += 1
+        # What is set aside counts nowhere; a session that re-learns knows no more of it.
+        self._human_now = 0
+        for record in self.state.evaluations:
+            if record["step"] > self._episode_start:
+                record["intervention_steps"] = self.state.intervention_steps
         self._notify(EpisodeQuarantined(self.state.env_steps, episode_id, reason))
         self._close_episode(episode_id)
 

@@ -88,6 +88,7 @@ class Session:
         self._metrics: MetricsWriter | None = None
         self._last_info: tuple[Any, dict[str, float]] = ({}, {})
         self._last_checkpoint = 0
+        self._human_now = 0  # human-driven steps of the running episode
         self._started = self._clock.now()
         self._wall_before = 0.0
 
@@ -175,6 +176,7 @@ class Session:
         """Count a stored training episode and put it into the replay; its statistics."""
         stats = episode.stats()
         before = self.state.intervention_steps
+        self._human_now = 0  # they count with the episode now
         self.mixer.add(episode)
         self.state.episodes += 1
         self.state.intervention_steps += int(stats["intervention_steps"])
@@ -192,7 +194,7 @@ class Session:
         self.state.eval_wall_s += self._clock.now() - started
         record = {
             "step": self.state.env_steps,
-            "intervention_steps": self.state.intervention_steps,
+            "intervention_steps": self.state.intervention_steps + self._human_now,
             **metrics,
         }
         self.state.evaluations.append(record)

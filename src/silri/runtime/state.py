@@ -23,7 +23,7 @@ class RunState:
         interventions: takeovers (0 -> 1 edges).
         quarantined: training episodes set aside.
         evaluations: one record each: ``step``, ``success_rate``, ``successes``, ``episodes``,
-            ``mean_success_length``, ``intervention_steps`` so far.
+            ``mean_success_length``, ``intervention_steps`` so far, the running episode's included.
         operator: the operator's own state.
         metrics_rows: lines of ``metrics.jsonl`` that tell of this; later ones will come again.
         train_wall_s, eval_wall_s, wall_s: seconds, over all sessions.

@@ -58,6 +58,17 @@ def test_a_core_is_free_again_when_its_process_was_killed(benchmark_processes):
     assert benchmark_processes.start() == first
 
 
+@pytest.mark.skipif(len(cores()) < 2, reason="wants two cores")
+def test_the_emptiest_core_is_next_however_it_became_that(benchmark_processes):
+    first, second, *_ = cores()
+    taken = [benchmark_processes.start() for _ in range(2 * len(cores()))]
+    ends = [index for index, core in enumerate(taken) if core == second]
+    benchmark_processes.end(taken.index(first))  # one is left there, under its second number
+    for index in ends:
+        benchmark_processes.end(index)
+    assert benchmark_processes.start() == second
+
+
 def test_a_claim_outlives_the_benchmark_that_made_it(benchmark_processes, tmp_path):
     """Killed benchmarks leave their cells running: the next one must not join them."""
     script = (

@@ -81,6 +81,15 @@ def test_a_raised_budget_goes_on_with_the_runs(tmp_path):
     assert lower[0].differences == ("steps: 3000 -> 2000",)
 
 
+def test_a_raised_budget_that_was_stopped_before_an_evaluation_is_not_done(tmp_path):
+    """Resuming writes the configuration at once, and the summary only after an evaluation."""
+    make_run(jobs_of(tmp_path)[0], completed=True, checkpoint=True)
+    longer = jobs_of(tmp_path, TOML.replace("steps = 3000", "steps = 6000"))[0]
+    longer.folder.write_config(longer.config)
+    again = longer.look_again()
+    assert (again.state, again.progress) == (State.RESUME, pytest.approx(0.5))
+
+
 def test_the_commit_of_a_run_does_not_matter(jobs):
     folder = make_run(jobs[0], completed=True)
     record = json.loads(folder.config.read_text())

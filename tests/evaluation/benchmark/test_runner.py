@@ -184,9 +184,21 @@ def test_a_cell_that_another_benchmark_runs_is_left_alone(jobs):
     jobs[0].folder.path.parent.mkdir(parents=True, exist_ok=True)
     with jobs[0].log.open("a") as log:
         assert plan.lock(log)
-        outcomes, _ = run(jobs)
-    assert problems(outcomes) == {jobs[0].cell.name: ("train", "another process runs it")}
+        outcomes, heard = run(jobs)
+    assert not problems(outcomes)
+    assert [o.job.cell.name for o in outcomes if o.elsewhere] == [jobs[0].cell.name]
+    assert jobs[0].cell.name not in [name for name, _ in heard.starts]
     assert not jobs[0].folder.path.exists()
+
+
+def test_a_disturbance_that_another_benchmark_evaluates_is_left_to_it(jobs):
+    make_run(jobs[0], completed=True)
+    with jobs[0].log.open("a") as log:
+        assert plan.lock(log)
+        outcomes, heard = run(jobs[:1], disturbances=True)
+    assert [(o.stage, o.elsewhere, o.problem) for o in outcomes] == [("disturbance", True, "")]
+    assert heard.starts == []
+    assert [stage for _, stage in run(jobs[:1], disturbances=True)[1].starts] == ["disturbance"]
 
 
 def test_a_cell_that_was_done_meanwhile_is_not_run(jobs):
@@ -219,13 +231,19 @@ def test_disturbances_follow_training_once(jobs):
 
 
 def test_a_raised_budget_is_trained_and_disturbed_again(jobs):
+    steps = jobs[0].config.steps + 1000
+    longer = replace(jobs[0], config=replace(jobs[0].config, steps=steps))
+    shutil.rmtree(f"{longer.folder.path}.prepared")
+    make_run(longer, completed=True, env_steps=steps)
+    longer.folder.path.rename(f"{longer.folder.path}.prepared")
     make_run(jobs[0], completed=True, checkpoint=True)
     jobs[0].disturbance.write_text("of the policy that was")
-    longer = replace(jobs[0], config=replace(jobs[0].config, steps=jobs[0].config.steps + 1000))
     heard = Heard()
-    run_suite([longer.look_again()], LocalStarter(1), heard, disturbances=True)
-    assert heard.starts[0] == (longer.cell.name, "train")
-    assert not longer.disturbance.exists()
+    outcomes = run_suite([longer.look_again()], LocalStarter(1), heard, disturbances=True)
+    assert heard.starts == [(longer.cell.name, "train"), (longer.cell.name, "disturbance")]
+    assert not problems(outcomes)
+    assert longer.look_again().state is State.DONE
+    assert longer.disturbance.read_text() == "{}"
 
 
 def test_a_failing_disturbance_is_named_and_the_run_stays_done(jobs):

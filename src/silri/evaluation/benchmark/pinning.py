@@ -50,16 +50,30 @@ def _claim_core() -> tuple[int, TextIO]:
     A claim is a lock on a file that the process inherits: it ends with the process, however that
     ends, and holds if the benchmark that started it is killed.
     """
-    for claims, core in ((claims, core) for claims in itertools.count() for core in cores()):
-        name = f"silri-bench-{os.getuid()}-core{core}-{claims}.lock"
-        file = (Path(tempfile.gettempdir()) / name).open("a", encoding="ascii")
-        try:
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-        else:
-            return core, file
-    raise AssertionError("the product has no end")
+    with _lock_file("cores").open("a", encoding="ascii") as turn:
+        fcntl.flock(turn.fileno(), fcntl.LOCK_EX)  # one counts and claims at a time
+        counts = {core: _claims(core) for core in cores()}
+        core = min(counts, key=lambda core: len(counts[core]))
+        free = next(number for number in itertools.count() if number not in counts[core])
+        claim = _lock_file(f"core{core}-{free}").open("a", encoding="ascii")
+        fcntl.flock(claim.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return core, claim
+
+
+def _claims(core: int) -> set[int]:
+    """The numbers of the claims that processes hold on a core."""
+    held = set()
+    for path in Path(tempfile.gettempdir()).glob(_lock_file(f"core{core}-*").name):
+        with path.open("rb") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                held.add(int(path.stem.rpartition("-")[2]))
+    return held
+
+
+def _lock_file(name: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"silri-bench-{os.getuid()}-{name}.lock"
 
 
 @contextmanager

@@ -168,8 +168,11 @@ def examine(cell: Cell, path: Path, config: RunConfig) -> Job:
     if differ:
         return Job(cell, folder, config, State.OTHER, tuple(differ))
     summary = read_summary(folder.summary)
-    progress = min(float(summary.get("env_steps", 0)) / max(config.steps, 1), 1.0)
-    if summary.get("completed") is True and stored.steps == config.steps:
+    steps_done = float(summary.get("env_steps", 0))
+    progress = min(steps_done / max(config.steps, 1), 1.0)
+    # The steps as well: a summary may still be that of a smaller budget, which was completed.
+    reached = stored.steps == config.steps and (steps_done >= config.steps or not config.env_learns)
+    if summary.get("completed") is True and reached:
         state, progress = State.DONE, 1.0
     elif is_locked(log_path(path)):
         state = State.RUNNING

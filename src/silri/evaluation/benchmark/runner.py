@@ -31,12 +31,18 @@ class Outcome:
         stage: that it ended in: "train" or "disturbance".
         code: exit code of that stage's process; 0 if there was nothing to do.
         problem: why it failed; empty if it did not.
+        elsewhere: another process is at this cell; nothing was done here.
     """
 
     job: Job
     stage: str
     code: int
     problem: str = ""
+    elsewhere: bool = False
+
+
+class Busy(SilriError):
+    """Another process is at this cell."""
 
 
 class Observer(Protocol):
@@ -74,7 +80,8 @@ class Starter(Protocol):
         """Start a command of a job; its output goes to the job's log.
 
         Raises:
-            SilriError: the cell is being run by somebody else.
+            Busy: another process is at this cell.
+            SilriError: it cannot be started.
         """
 
 
@@ -96,8 +103,8 @@ def run_suite(
         stop: when True, nothing more is started, what runs saves itself, and this returns.
 
     Returns:
-        One outcome per cell that something was done for; failed ones have a problem. A cell that
-        fails does not stop the others.
+        One outcome per cell that was not done; failed ones have a problem, and those that another
+        process is at are left to it. A cell that fails does not stop the others.
     """
     waiting = [job for job in jobs if stages_left(job, disturbances=disturbances)]
     waiting.reverse()
@@ -164,13 +171,15 @@ def _begin(
             return Outcome(job, stage, 0)
         stage = stages[0]
         if job.state is State.RUNNING:
-            return Outcome(job, stage, 1, "another process runs it")
+            return Outcome(job, stage, 0, elsewhere=True)
         if job.state is State.OTHER:
             return Outcome(job, stage, 1, f"other configuration: {'; '.join(job.differences)}")
         files.make_dir(job.folder.path.parent)
         if stage == "train":
             files.remove(job.disturbance)  # of the policy before a budget was raised
         handle = starter.start(_command(job, stage), job, slot)
+    except Busy:
+        return Outcome(job, stage, 0, elsewhere=True)
     except (SilriError, OSError) as error:
         return Outcome(job, stage, 1, str(error))
     observer.started(job, stage)
@@ -193,6 +202,8 @@ def _go_on(
     if not outcome.problem and outcome.code == 0 and left and not stopping:
         try:
             handle = starter.start(_command(outcome.job, left[0]), outcome.job, slot)
+        except Busy:
+            outcome = Outcome(outcome.job, left[0], 0, elsewhere=True)
         except (SilriError, OSError) as error:
             outcome = Outcome(outcome.job, left[0], 1, str(error))
         else:
@@ -252,11 +263,11 @@ def open_log(job: Job, command: Sequence[str]) -> Iterator[TextIO]:
     at it.
 
     Raises:
-        SilriError: somebody else has the lock.
+        Busy: somebody else has the lock.
     """
     with job.log.open("a", encoding="utf-8") as log:
         if not lock(log):
-            raise SilriError("another process runs it")
+            raise Busy("another process runs it")
         if job.state is State.MISSING:
             clear(job)
         log.write(f"$ {' '.join(command)}\n")
