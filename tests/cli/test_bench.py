@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from silri.cli.bench import run_config
+from silri.evaluation.benchmark.plan import make_plan
 from silri.evaluation.benchmark.suite import cells, load_suite
 from tests.cli.conftest import POINT, SMALL
 from tests.fakes.gym_point import IDENTIFIER
-from tests.fakes.suites import TOML, write_results, write_suite
+from tests.fakes.suites import TOML, make_run, write_results, write_suite
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -114,6 +116,20 @@ def test_a_report_of_collected_summaries(silri, tmp_path):
     markdown = (folder / "report" / "report.md").read_text()
     assert f"silri bench {path} --report --results {folder}" in markdown
     assert (folder / "report" / "report.html").is_file()
+
+
+@pytest.mark.parametrize("arguments", [("--report",), ("--collect", "kept")])
+def test_runs_of_another_configuration_are_in_no_report(silri, tmp_path, arguments):
+    """A suite's flags may have changed, or a default, since its runs were made."""
+    out, text = tmp_path / "out", TOML.replace("[flags]", '[flags]\n"agent.discount" = 0.9')
+    suite = load_suite(str(write_suite(tmp_path, text)))
+    for job in make_plan([cells(suite)[0]], out, run_config):
+        make_run(job, completed=True)
+    path = write_suite(tmp_path)
+    assert silri("bench", path, "--out", out, *arguments) == 2
+    assert "push_silri_steady_s0: agent.discount: 0.9 -> 0.97" in silri.err
+    assert not Path("kept").exists()
+    assert not (out / "small" / "report").exists()
 
 
 @pytest.mark.slow

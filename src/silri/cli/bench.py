@@ -83,6 +83,8 @@ def main(arguments: list[str]) -> int:
         Arguments, arguments, prog="silri bench", description=DESCRIPTION, flags=True
     )
     suite = load_suite(chosen.suite)
+    if chosen.results is None and (chosen.collect is not None or chosen.report):
+        refuse_others(make_plan(cells(suite), chosen.out, run_config))
     if chosen.collect is not None:
         count = collect(suite, chosen.out / suite.name, chosen.collect)
         print(f"{count} summaries: {chosen.collect}")

@@ -124,6 +124,26 @@ def test_disturbances_count_where_the_rival_loses(tmp_path, ours, theirs, verdic
     assert words in goal.value
 
 
+def test_seeds_that_nobody_disturbed_are_missing(tmp_path):
+    suite = small_suite(tmp_path, DISTURBED)
+    folder = write_results(suite, tmp_path / "r")
+    for cell in cells(suite):
+        if cell.name != "box_bc_steady_s1":
+            write_disturbance(folder, cell.name, none=1.0, grasp=0.5)
+
+    def goal():
+        found = evaluate_goals(read_results(suite, folder), "steady")
+        return next(goal for goal in found if goal.text.startswith("disturbances"))
+
+    assert goal().verdict == MISSED
+    for name in ("push_silri", "box_silri"):
+        for seed in (0, 1):
+            write_disturbance(folder, f"{name}_steady_s{seed}", none=1.0, grasp=0.9)
+    assert goal().verdict == UNKNOWN
+    write_disturbance(folder, "box_bc_steady_s1", none=1.0, grasp=0.5)
+    assert goal().verdict == MET
+
+
 def test_a_share_of_a_drop_is_of_all_seeds_of_both(tmp_path):
     suite = small_suite(tmp_path, DISTURBED)
     folder = write_results(suite, tmp_path / "r")

@@ -98,6 +98,13 @@ def test_disturbances_are_a_table_like_the_papers(tmp_path):
         ["bc", "0.20 [0.20, 0.20] (50%) |"],
     ]
     assert not rows(table, "push")  # it never happened
+    missing = sections.missing_section(read_results(suite, folder))
+    assert "evaluated with disturbances" in missing
+    assert [row[1:] for row in rows(missing, "push")] == [["hil_serl", "0 |"]]
+    assert [row[1:] for row in rows(missing, "box")] == [["all", "0 |"]]
+    (folder / "push_bc_steady_s0.disturbance.json").unlink()
+    table = sections.disturbance_section(read_results(suite, folder), "steady")
+    assert rows(table, "grasp")[1][-1] == "0.20 (50%), n = 1 |"
     # A suite that has none may share the runs of one that does.
     assert sections.disturbance_section(read_results(small_suite(tmp_path), folder), "steady") == ""
 

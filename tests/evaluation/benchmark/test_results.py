@@ -51,7 +51,7 @@ def test_an_agent_without_online_steps_has_no_steps_to_90(suite, tmp_path):
 
 def test_the_fall_is_of_the_mean_of_three_from_its_best(suite, tmp_path):
     # Means of three: 0.6, 0.9, 0.8, 0.5, 0.7; the best is 0.9, the lowest after it 0.5.
-    run = one(suite, tmp_path, rates=(0.0, 0.9, 0.9, 0.9, 0.6, 0.0, 1.0))
+    run = one(suite, tmp_path, rates=(0.0, 0.9, 0.9, 0.9, 0.6, 0.0, 1.0), every=400)
     assert run.fall == pytest.approx(0.4)
     assert run.final_success == pytest.approx((0.6 + 0.0 + 1.0) / 3)
     assert one(suite, tmp_path, rates=(0.5, 0.9)).fall is None
@@ -109,6 +109,15 @@ def test_a_run_with_a_smaller_budget_is_not_done(suite, tmp_path):
     longer = small_suite(tmp_path, TOML.replace("steps = 3000", "steps = 5000"))
     found = {run.cell.name for run in read_results(longer, tmp_path / "r").runs}
     assert found == {c.name for c in cells(suite) if c.task.label == "box" or not c.steps}
+
+
+def test_a_run_with_a_larger_budget_is_none_of_the_suites(suite, tmp_path):
+    folder = write_results(suite, tmp_path / "r")
+    cell = next(cell for cell in cells(suite) if cell.name == "push_silri_steady_s0")
+    longer = summary_of(cell, (0.5, 0.6, 0.7, 0.8, 0.9, 0.9), env_steps=6000)
+    (folder / f"{cell.name}.json").write_text(json.dumps(longer))
+    with pytest.raises(DataError, match=r"push_silri_steady_s0.json goes on to step 6,000"):
+        read_results(suite, folder)
 
 
 def test_the_closing_evaluation_counts_for_nothing(suite, tmp_path):

@@ -160,7 +160,8 @@ def _disturbed(results: Results, ours: str, person: str) -> Goal:
     pending, value = False, "no data"
     for task in results.tasks(person):
         sides = [results.values(task, label, person, "disturbed") for label in (rival, ours)]
-        pending |= not all(sides)
+        trained = [len(results.of(task, label, person)) for label in (rival, ours)]
+        pending |= not all(sides) or list(map(len, sides)) != trained
         if sides[0] and value == "no data":
             value = f"{rival} loses less everywhere"
         for kind in disturbances.kinds(results):

@@ -216,7 +216,7 @@ def refuse_others(jobs: Sequence[Job]) -> None:
     raise ConfigError(
         f"{len(others)} run folders hold another configuration than the suite asks for "
         "(theirs -> the suite's):\n" + "\n".join(lines) + "\nMove or remove them, give another "
-        "--out, or change the suite back; nothing was run."
+        "--out, or change the suite back; nothing was done."
     )
 
 

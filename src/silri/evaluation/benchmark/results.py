@@ -256,6 +256,11 @@ def _read_cell(cell: Cell, folder: Path) -> Run | None:
     everything = data.evaluations()
     interventions = data.interventions(len(everything))
     judged = scheduled(everything)
+    if len(judged) > 1 and everything[judged[-2]][0] > cell.steps:
+        raise DataError(
+            f"{path} goes on to step {everything[-1][0]:,}, and the suite to {cell.steps:,}: it is "
+            "of a larger budget; raise the suite's, or run the cell into another folder"
+        )
     return Run(
         cell=cell,
         evaluations=tuple(everything[index] for index in judged),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -72,7 +72,7 @@ def main_table(results: Results, person: str) -> str:
 
 
 def aggregates(results: Results, person: str) -> list[tuple[str, dict[str, Estimate]]]:
-    """(title, variant to interquartile mean) over the tasks that all variants have."""
+    """(title, variant to interquartile mean) over the tasks of the first variant that has any."""
     tasks = common_tasks(results, person)
     ceilings = {task.label: task.ceiling for task in results.suite.tasks}
 
@@ -213,7 +213,9 @@ def disturbance_section(results: Results, person: str) -> str:
                     cells.append(NOTHING)
                     continue
                 seldom = f" ({loss.occurred:.0%})" if loss.occurred < 0.995 else ""
-                cells.append(loss.rate.format() + seldom)
+                short = loss.rate.count < len(results.suite.seeds)
+                seeds = f", n = {loss.rate.count}" if short else ""
+                cells.append(loss.rate.format() + seldom + seeds)
             if any(cell != NOTHING for cell in cells):
                 rows.append([kind, variant.label, *cells])
     head = ["episodes", "variant", *(task_name(results, task) for task in tasks)]
@@ -221,7 +223,8 @@ def disturbance_section(results: Results, person: str) -> str:
         "*Success of the final policy: mean over seeds with its 95 % bootstrap interval; the same "
         "layouts in every row. In brackets the share of episodes in which the disturbance really "
         "happened, where that is not all: a policy that never comes near the object is not "
-        "disturbed. `-`: it never happened, or was not measured.*"
+        "disturbed. n: seeds, where that is not all. `-`: it never happened, or was not "
+        "measured.*"
     )
     return f"{markdown_table(head, rows)}\n\n{note}"
 
@@ -269,12 +272,29 @@ def variants_section(results: Results) -> str:
 def missing_section(results: Results) -> str:
     """What has fewer seeds than the suite asks for; empty if nothing has."""
     wanted = len(results.suite.seeds)
+    text = f"Cells with fewer than {wanted} seeds, which count with those they have:"
+    blocks = [_short(results, text, "seeds done", len)]
+    if results.suite.disturbances:
+        text = f"Cells with fewer than {wanted} seeds that were evaluated with disturbances:"
+        count = "seeds evaluated"
+        blocks.append(
+            _short(
+                results, text, count, lambda runs: sum(run.disturbed is not None for run in runs)
+            )
+        )
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _short(
+    results: Results, text: str, title: str, count_of: Callable[[Sequence[Run]], int]
+) -> str:
+    """A table of the cells whose count is below the suite's seeds; empty if there are none."""
     short: dict[tuple[str, int], list[str]] = {}
     for person in results.suite.people:
         for task in results.tasks(person.label):
             for variant in results.suite.variants:
-                count = len(results.of(task, variant.label, person.label))
-                if count < wanted:
+                count = count_of(results.of(task, variant.label, person.label))
+                if count < len(results.suite.seeds):
                     several = f" with {person.label}" if len(results.suite.people) > 1 else ""
                     key = (task + several, count)
                     short.setdefault(key, []).append(variant.label)
@@ -284,10 +304,7 @@ def missing_section(results: Results) -> str:
         (task, "all" if len(names) == len(results.suite.variants) else ", ".join(names), str(count))
         for (task, count), names in short.items()
     ]
-    return (
-        f"Cells with fewer than {wanted} seeds, which count with those they have:\n\n"
-        + markdown_table(("task", "variants", "seeds done"), rows)
-    )
+    return f"{text}\n\n{markdown_table(('task', 'variants', title), rows)}"
 
 
 def _reached(values: Sequence[Reached | None]) -> str:
