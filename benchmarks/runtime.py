@@ -42,12 +42,12 @@ def local(folder: Path, seconds: float) -> dict[str, Any]:
     """Seconds spent in the store, of the seconds spent training; one run, so no noise between."""
     from silri.configs.run import EvaluationConfig, RunConfig
     from silri.data.store import EpisodeStore
-    from silri.runtime.compilation import enable_compilation_cache
+    from silri.runtime.backend import prepare_jax
     from silri.runtime.folder import RunFolder
     from silri.runtime.local import LocalRun
     from silri.runtime.session import Interrupted
 
-    enable_compilation_cache()
+    prepare_jax()
     spent: list[float] = []
     commit = EpisodeStore.commit
 

@@ -44,6 +44,8 @@ def main() -> None:
     )
     parser.add_argument("--extras", nargs="*", default=[], help="learn: further passive learners")
     chosen = parser.parse_args()
+    # Both learners on the same device, also where the machine has another.
+    os.environ["JAX_PLATFORMS"] = chosen.device
     chosen.out.mkdir(parents=True, exist_ok=True)
     actions = {"parity": _parity, "time": _time, "learn": _learn, "report": _report}
     actions[chosen.what](chosen)

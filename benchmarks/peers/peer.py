@@ -233,6 +233,9 @@ def main() -> None:
     """Serve until the other side has enough."""
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever a library prints must not end up among the messages
+    # As its `train` sets them, which calls what runs below; without effect on a CPU.
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cuda.matmul.allow_tf32 = True
     feed = Feed(sys.stdin.buffer, sink)
     config = SimpleNamespace(
         policy=feed.policy.config,

@@ -20,7 +20,7 @@ from silri.core.protocols import Env
 from silri.data import files
 from silri.evaluation.disturbance import UNDISTURBED, Row, offered, robustness
 from silri.evaluation.evaluate import Actor, evaluate, mean_actor, sampling_actor
-from silri.runtime.compilation import enable_compilation_cache
+from silri.runtime.backend import prepare_jax
 from silri.runtime.export import load_policy
 from silri.runtime.folder import RunFolder
 
@@ -77,7 +77,7 @@ def main(arguments: list[str]) -> int:
     chosen: Arguments = parse(
         Arguments, arguments, prog="silri eval", description=DESCRIPTION, flags=True
     )
-    enable_compilation_cache()
+    prepare_jax()
     trained = [Trained.load(path) for path in chosen.runs]
     if chosen.disturbance:
         return _disturb(chosen, trained)

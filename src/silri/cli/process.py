@@ -125,9 +125,9 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
     from silri.configs.serialize import from_json, migrate
     from silri.data.spool import Spool
     from silri.runtime.cluster.control import RobotLoop, check_setup
-    from silri.runtime.compilation import enable_compilation_cache
+    from silri.runtime.backend import prepare_jax
 
-    enable_compilation_cache()
+    prepare_jax(decides=True)
     config = from_json(migrate(setup["run"], setup.get("format"), str(paths.setup)))
     env = config.env.create()
     check_setup(setup, env.env_spec)

@@ -24,7 +24,7 @@ from silri.evaluation.plots import plot_learning_curves
 from silri.evaluation.summary import summarise
 from silri.intervention.operators import OperatorConfig
 from silri.nn.normalizer import Normalizer
-from silri.runtime.compilation import enable_compilation_cache
+from silri.runtime.backend import prepare_jax
 from silri.runtime.folder import RunFolder
 from silri.runtime.local import LocalRun
 from silri.runtime.prepare import make_operator
@@ -150,7 +150,7 @@ def _learn(
     config: RunConfig,
     stop: Callable[[], bool],
 ) -> int:
-    enable_compilation_cache()
+    prepare_jax()
     evaluation_env, layouts = config.env.create(), config.evaluation
     console = Console(config, folder.path)
     with console:

@@ -1,0 +1,56 @@
+"""JAX's settings, in processes of their own: they count only before JAX is first used."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+REPORT = """
+import json, os, jax
+from silri.runtime.backend import prepare_jax
+prepare_jax(decides={decides})
+print(json.dumps([os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"], jax.config.jax_platforms]))
+"""
+
+
+def run(code, **environment):
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ("JAX_PLATFORMS", "XLA_PYTHON_CLIENT_PREALLOCATE")
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**kept, "SILRI_COMPILATION_CACHE": "", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_a_learner_shares_the_gpu():
+    assert json.loads(run(REPORT.format(decides=False))) == ["false", None]
+
+
+def test_who_only_acts_does_so_on_the_cpu():
+    assert json.loads(run(REPORT.format(decides=True))) == ["false", "cpu"]
+
+
+def test_what_the_user_says_goes_first():
+    said = {"XLA_PYTHON_CLIENT_PREALLOCATE": "true", "JAX_PLATFORMS": "cuda"}
+    assert json.loads(run(REPORT.format(decides=True), **said)) == ["true", "cuda"]
+
+
+@pytest.mark.parametrize("module", ["train", "eval", "process"])
+def test_a_command_does_not_use_jax_before_it_is_prepared(module):
+    # With a platform that does not exist, the first use of any would raise.
+    needs = "silri.runtime.cluster.control" if module == "process" else "silri.agents.silri"
+    run(f"import silri.cli.{module}, {needs}", JAX_PLATFORMS="nowhere")
+    with pytest.raises(AssertionError, match="nowhere"):
+        run("import jax; jax.devices()", JAX_PLATFORMS="nowhere")
