@@ -124,8 +124,8 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
 
     from silri.configs.serialize import from_json, migrate
     from silri.data.spool import Spool
-    from silri.runtime.cluster.control import RobotLoop, check_setup
     from silri.runtime.backend import prepare_jax
+    from silri.runtime.cluster.control import RobotLoop, check_setup
 
     prepare_jax(decides=True)
     config = from_json(migrate(setup["run"], setup.get("format"), str(paths.setup)))
