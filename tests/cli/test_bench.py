@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -130,6 +131,25 @@ def test_runs_of_another_configuration_are_in_no_report(silri, tmp_path, argumen
     assert "push_silri_steady_s0: agent.discount: 0.9 -> 0.97" in silri.err
     assert not Path("kept").exists()
     assert not (out / "small" / "report").exists()
+
+
+def test_a_report_of_collected_summaries_names_what_has_changed_since(silri, tmp_path):
+    pytest.importorskip("rliable")
+    out, path, kept = tmp_path / "out", write_suite(tmp_path), tmp_path / "kept"
+    for job in make_plan(cells(load_suite(str(path)), seeds=[0]), out, run_config):
+        make_run(job, completed=True)
+    assert silri("bench", path, "--out", out, "--collect", kept) == 0, silri.err
+    report = ("bench", path, "--report", "--results", kept)
+    assert silri(*report) == 0, silri.err
+    assert "another configuration" not in silri.out + (kept / "report/report.md").read_text()
+
+    write_suite(tmp_path, TOML.replace('"agent.batch_size" = 16', '"agent.batch_size" = 32'))
+    assert silri(*report) == 0, silri.err
+    assert "2 runs had another configuration; the report says which" in silri.out
+    markdown = (kept / "report" / "report.md").read_text()
+    assert "**2 of these runs had another configuration" in markdown
+    assert "- agent.batch_size: 16 -> 32: 2, e.g. push_hil_serl_steady_s0" in markdown
+    assert re.search(r"^- 6 runs: Python 3.*jax \d.*; commit ", markdown, re.MULTILINE)
 
 
 @pytest.mark.slow

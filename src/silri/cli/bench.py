@@ -7,7 +7,7 @@ import io
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +22,7 @@ from silri.cli.train import NAMES, preset_config
 from silri.cli.train import Arguments as TrainArguments
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError, UsageError
+from silri.evaluation.benchmark.origins import differing
 from silri.evaluation.benchmark.pinning import cores
 from silri.evaluation.benchmark.plan import (
     Job,
@@ -99,6 +100,12 @@ def _report(chosen: Arguments, suite: Suite) -> int:
     words += ["--out", str(chosen.out)] if chosen.results is None else ["--results", str(source)]
     words += ["--report-dir", str(target)] if chosen.report_dir else []
     results = read_results(suite, source)
+    if chosen.results is not None:  # run folders of another configuration were refused before
+        done = [run.cell for run in results.runs]
+        others = differing(results.origins, done, run_config)
+        results = replace(results, differing=others)
+        if others:
+            print(f"{len(others)} runs had another configuration; the report says which")
     page = write_report(results, target, shlex.join(words))
     print(f"{len(results.runs)} of {results.expected} cells: {target / 'report.md'}   {page}")
     return DONE

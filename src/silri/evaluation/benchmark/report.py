@@ -63,6 +63,7 @@ def _head(results: Results, command: str) -> Iterator[str]:
         "each, evaluations included."
     )
     yield f"```\n{command}\n```"
+    yield sections.differing_section(results)
     yield sections.missing_section(results)
 
 
@@ -144,10 +145,8 @@ def _tail(results: Results, command: str) -> Iterator[str]:
     )
     yield "## Make it again"
     runs = f"silri bench {_name(results)}"
-    yield (
-        f"`{runs}` runs what is missing; `{command}` writes this report. Every run's "
-        "`config.json` names its commit."
-    )
+    yield f"`{runs}` runs what is missing; `{command}` writes this report."
+    yield sections.origin_section(results)
 
 
 def _name(results: Results) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ import numpy as np
 
 from silri.core.errors import DataError, UsageError
 from silri.data import files
+from silri.evaluation.benchmark.origins import Origin, read_origins, write_origins
 from silri.evaluation.benchmark.suite import Cell, Suite, cells
 from silri.evaluation.statistics import (
     THRESHOLD,
@@ -162,12 +163,16 @@ class Results:
         runs: in the suite's order.
         expected: number of cells of the whole suite.
         source: folder that they were read from.
+        origins: cell to what it was run with, of those that say it.
+        differing: cell to the fields in which its run differs from what the suite asks for.
     """
 
     suite: Suite
     runs: tuple[Run, ...]
     expected: int
     source: Path
+    origins: Mapping[str, Origin] = field(default_factory=dict)
+    differing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def of(self, task: str, variant: str, person: str) -> list[Run]:
         """The seeds of one entry of the table."""
@@ -209,11 +214,15 @@ def read_results(suite: Suite, folder: Path) -> Results:
             f"{folder} has no completed run of the suite {suite.name}; its cells are called e.g. "
             f"{everything[0].name}"
         )
-    return Results(suite, tuple(runs), len(everything), folder)
+    origins = read_origins(folder, [run.cell.name for run in runs])
+    return Results(suite, tuple(runs), len(everything), folder, origins)
 
 
 def collect(suite: Suite, folder: Path, target: Path) -> int:
-    """Copy the summaries of completed runs to ``target``; returns how many.
+    """Copy the summaries of completed runs to ``target``, with what they were run with.
+
+    Returns:
+        How many.
 
     Raises:
         UsageError: there is none.
@@ -228,6 +237,7 @@ def collect(suite: Suite, folder: Path, target: Path) -> int:
             elif source.resolve() != (target / name).resolve():
                 shutil.copyfile(source, files.temporary(target / name))
                 files.rename(files.temporary(target / name), target / name)
+    write_origins(target, results.origins, lambda name: (target / f"{name}.json").exists())
     return len(results.runs)
 
 

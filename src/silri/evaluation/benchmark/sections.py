@@ -20,6 +20,7 @@ from silri.evaluation.benchmark.aggregate import (
     score_matrix,
 )
 from silri.evaluation.benchmark.goals import evaluate_goals
+from silri.evaluation.benchmark.origins import describe
 from silri.evaluation.benchmark.results import Reached, Results, Run
 from silri.evaluation.summary import SECONDS_PER_STEP
 
@@ -283,6 +284,28 @@ def missing_section(results: Results) -> str:
             )
         )
     return "\n\n".join(block for block in blocks if block)
+
+
+def differing_section(results: Results) -> str:
+    """What was run with another configuration than the suite asks for now; empty if nothing."""
+    if not results.differing:
+        return ""
+    cells: dict[tuple[str, ...], list[str]] = {}
+    for name, fields in results.differing.items():
+        cells.setdefault(fields, []).append(name)
+    lines = [
+        f"- {', '.join(fields)}: {len(names)}, e.g. {names[0]}" for fields, names in cells.items()
+    ]
+    return (
+        f"**{len(results.differing)} of these runs had another configuration than the suite asks "
+        "for in this version** (theirs -> the suite's):\n\n" + "\n".join(lines)
+    )
+
+
+def origin_section(results: Results) -> str:
+    """What the runs were run with."""
+    lines = describe(results.origins, [run.cell.name for run in results.runs])
+    return "\n".join(f"- {line}" for line in lines)
 
 
 def _short(
