@@ -13,17 +13,13 @@ from silri.agents.hil_serl import DEFAULT, HILSERLAgent
 from silri.core.errors import ConfigError
 from silri.core.transition import fake_batch
 from silri.nn.mlp import Trunk
+from tests.agents.small import differs
 
 CONFIG = replace(DEFAULT, trunk=Trunk(hidden=(16, 16)), batch_size=16)
 
 
 def make(spec, **fields):
     return HILSERLAgent.create(replace(CONFIG, **fields), spec, None, 0)
-
-
-def differs(left, right):
-    pairs = zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
-    return any(bool((a != b).any()) for a, b in pairs)
 
 
 def test_the_grasp_target_takes_the_online_argmax_and_the_target_value(spec):
@@ -113,3 +109,15 @@ def test_cloning_pulls_the_actor_towards_the_person(spec):
     for _ in range(60):
         agent, last = agent.update(batch)
     assert last["actor/cloning"] < 0.7 * first["actor/cloning"]
+
+
+def test_asked_to_it_learns_from_demonstrations_before_the_first_episode(spec):
+    agent = make(spec)
+    after, info = agent.pretrain(fake_batch(spec, (3, 16)))
+    for name in ("actor", "critic", "grasp", "temperature"):
+        assert differs(getattr(agent, name), getattr(after, name)), name
+    assert differs(agent.target_critic, after.target_critic)
+    assert int(after.iterations) == 0
+    assert np.isfinite(info["critic/loss"])
+    one, _ = after.update(fake_batch(spec, (2, 16)))
+    assert not differs(one.actor.params, one.average_actor)  # random weights are in no average

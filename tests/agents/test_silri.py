@@ -10,17 +10,11 @@ import numpy as np
 import pytest
 
 from silri.agents.silri import PRESETS, SiLRIAgent
-from silri.agents.silri_config import DEFAULT
 from silri.core.errors import ConfigError
 from silri.core.transition import Batch, fake_batch
 from silri.nn.distributions import normal_log_prob
 from silri.nn.mlp import Trunk
-
-CONFIG = replace(DEFAULT, trunk=Trunk(hidden=(16, 16)), batch_size=16)
-
-
-def make(spec, **fields):
-    return SiLRIAgent.create(replace(CONFIG, **fields), spec, None, 0)
+from tests.agents.small import CONFIG, differs, make
 
 
 def rows(spec, interventions=0.5, seed=0):
@@ -33,13 +27,6 @@ def multiplier_step(agent, features, batch):
         lambda params: agent.multiplier_loss(params, features, batch)
     )
     return agent.replace(multiplier=multiplier)
-
-
-def differs(left, right):
-    return any(
-        bool((a != b).any())
-        for a, b in zip(jax.tree.leaves(left), jax.tree.leaves(right), strict=True)
-    )
 
 
 @pytest.mark.parametrize(("slack", "rises"), [(0.0, True), (50.0, False)])
@@ -231,19 +218,6 @@ def test_bursts_are_owed_per_fifty_new_steps(spec):
     assert make(spec).guidance_updates_owed(0, 1000) == 0
     after, _ = burst.update(fake_batch(spec, (2, 16), interventions=1.0))
     assert not differs(burst.expert, after.expert)
-
-
-def test_pretraining_clones_and_sets_every_copy_of_the_actor(spec):
-    agent = make(spec)
-    batch = fake_batch(spec, (20, 16), interventions=1.0)
-    after, info = agent.pretrain(batch)
-    assert differs(agent.actor.params, after.actor.params)
-    assert not differs(after.actor.params, after.target_actor)
-    assert not differs(after.actor.params, after.average_actor)
-    assert not differs(agent.critic, after.critic)
-    assert not differs(agent.multiplier, after.multiplier)
-    assert int(after.iterations) == 0
-    assert info["gripper/accuracy"] <= 1.0
 
 
 def test_diagnostics_say_why(spec):

@@ -211,12 +211,21 @@ class HILSERLAgent(Agent):
         temperature, more = agent.temperature.apply_loss(
             lambda params: agent.temperature_loss(params, extra["actor/entropy"])
         )
-        # Nothing is pre-trained here: until there is enough to average, it is a plain mean.
+        # Until there is enough to average, it is a plain mean: the first weights are random.
         done = self.iterations.astype(jnp.float32) + 1.0
         rate = jnp.maximum(self.averaging(), 1.0 / done)
         average = follow(actor.params, agent.average_actor, rate)
         agent = agent.replace(actor=actor, average_actor=average, temperature=temperature)
         return agent.replace(iterations=agent.iterations + 1), info | extra | more
+
+    @jax.jit
+    def pretrain(self, batch: Batch) -> tuple[Self, Info]:
+        """U learner iterations on demonstrations alone, a critic step each; off by default."""
+        agent, infos = jax.lax.scan(
+            lambda agent, rows: agent.update(jax.tree.map(lambda x: x[None], rows)), self, batch
+        )
+        # Nothing was averaged yet: the first iteration on a run's data begins the mean anew.
+        return agent.replace(iterations=self.iterations), jax.tree.map(lambda x: x[-1], infos)
 
     # -- acting --------------------------------------------------------------------------------
 

@@ -172,14 +172,13 @@ class SiLRIAgent(Agent):
                 scaled = q_policy / jnp.maximum(self.q_slope, LEAST_SLOPE)
             loss = jnp.mean((-scaled + multiplier * apart) / (1.0 + multiplier))
             q = jnp.mean(q_policy)
-        by_person = batch.is_intervention
         return loss, {
             "actor/loss": loss,
             "actor/q": q,
             "critic/slope": slope,
             "actor/distance": jnp.mean(apart),
-            "actor/distance_human_states": masked_mean(apart, by_person),
-            "actor/distance_policy_states": masked_mean(apart, 1.0 - by_person),
+            "actor/distance_human_states": masked_mean(apart, batch.is_intervention),
+            "actor/distance_policy_states": masked_mean(apart, 1.0 - batch.is_intervention),
         }
 
     def warm_start_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
@@ -209,13 +208,12 @@ class SiLRIAgent(Agent):
         bound = self.allowed(human_std, novelty)
         violation = jax.lax.stop_gradient(apart - bound)
         values = self.multiplier_values(features, params)
-        by_person = batch.is_intervention
         return -jnp.mean(values * violation), {
             "multiplier/mean": jnp.mean(values),
             "multiplier/std": jnp.std(values),
             "multiplier/violation": jnp.mean(violation),
-            "bound/human_states": masked_mean(bound, by_person),
-            "bound/policy_states": masked_mean(bound, 1.0 - by_person),
+            "bound/human_states": masked_mean(bound, batch.is_intervention),
+            "bound/policy_states": masked_mean(bound, 1.0 - batch.is_intervention),
         }
 
     # -- updates, in the order critic, expert, actor, multiplier -----------------------------------
@@ -293,26 +291,29 @@ class SiLRIAgent(Agent):
 
     @jax.jit
     def pretrain(self, batch: Batch) -> tuple[Self, Info]:
-        """U steps of expert, actor and gripper on demonstrations; then the target is the actor."""
-        features, _ = self.encode(batch)
+        """U steps of critic, expert, actor, gripper on demonstrations; then averages are set."""
+        features, next_features = self.encode(batch)
+        keys = jax.random.split(self.update_key(), batch.reward.shape[0])  # every chunk's
 
-        def step(agent: Self, inputs: tuple[jax.Array, Batch]) -> tuple[Self, Info]:
-            rows, demos = inputs
+        def step(agent: Self, inputs: tuple) -> tuple[Self, Info]:
+            rows, next_rows, demos, key = inputs
+            of_critic: Info = {}
+            if self.config.pretrain_critic:  # of the policy that is being cloned
+                agent, of_critic = agent.update_critic(rows, next_rows, demos, key)
             agent, info = agent.update_expert(rows, demos, demos.is_guidance)
             actor, extra = agent.actor.apply_loss_if(
                 demos.is_intervention.any(),
                 lambda params: agent.warm_start_loss(params, rows, demos),
             )
             gripper, more = update_gripper(agent.gripper, agent.action_spec, rows, demos)
-            return agent.replace(actor=actor, gripper=gripper), info | extra | more
+            return agent.replace(actor=actor, gripper=gripper), of_critic | info | extra | more
 
-        agent, infos = jax.lax.scan(step, self, (features, batch))
-        actor_params = agent.actor.params
-        agent = agent.replace(target_actor=actor_params, average_actor=actor_params)
-        if agent.average_expert is not None:
-            agent = agent.replace(average_expert=agent.expert.params)
-        if agent.average_gripper is not None and agent.gripper is not None:
-            agent = agent.replace(average_gripper=agent.gripper.params)
+        agent, infos = jax.lax.scan(step, self, (features, next_features, batch, keys))
+        actor, expert = agent.actor.params, follow(agent.expert.params, agent.average_expert, 1.0)
+        agent = agent.replace(target_actor=actor, average_actor=actor, average_expert=expert)
+        if agent.gripper is not None:
+            average = follow(agent.gripper.params, agent.average_gripper, 1.0)
+            agent = agent.replace(average_gripper=average)
         return agent, jax.tree.map(lambda x: x[-1], infos)
 
     @jax.jit

@@ -14,7 +14,8 @@ from silri.nn.constraint import Distance, Spread
 class SiLRIConfig(AgentConfig):
     """Defaults are silri's own; ``released`` and ``paper`` are in :data:`PRESETS`."""
 
-    pretrain_steps: int = 500  # expert and actor on demonstrations
+    pretrain_steps: int = 500  # expert, actor and critic on demonstrations
+    pretrain_critic: bool = True  # False: the critic begins with the first episode, as published
     discount: float = 0.97  # gamma
     tau: float = 0.005  # Polyak rate of the critic's and the actor's target
     n_step: int = 3  # rewards in a return before it bootstraps
@@ -90,6 +91,7 @@ FIRST = replace(
     shift=0.0,
     goal_shift=0.0,
     average_tail=0.0,
+    pretrain_critic=False,
     n_step=1,
     distance="l2",
     bound="sum_var",

@@ -14,7 +14,7 @@ from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 
 # Raised when a field is added or changes its meaning; written into config.json and policy.json.
-FORMAT = 6
+FORMAT = 7
 # What a configuration of an earlier format lacks, with the value that it stood for.
 _ADDED: dict[int, dict[str, dict[str, Any]]] = {
     2: {
@@ -28,6 +28,7 @@ _ADDED: dict[int, dict[str, dict[str, Any]]] = {
     4: {"agent": {"shift": 0.0, "shift_share": 0.5}},
     5: {"agent": {"relative": 0.0}},
     6: {"agent": {"goal_shift": 0.0}},
+    7: {"agent": {}},
 }
 # The same of fields that only one algorithm has.
 _ADDED_TO_AGENT: dict[int, dict[str, dict[str, Any]]] = {
@@ -47,6 +48,7 @@ _ADDED_TO_AGENT: dict[int, dict[str, dict[str, Any]]] = {
         "hg_dagger": {"decay": 0.0, "average_rate": 1.0},
         "bc": {"decay": 0.0, "average_rate": 1.0},
     },
+    7: {"silri": {"pretrain_critic": False}},
 }
 
 

@@ -140,7 +140,7 @@ def test_every_built_in_suite_is_one_that_silri_train_takes(name):
 
 
 def test_the_built_in_suites_are_those_of_the_proof():
-    assert built_in_names() == ["ablations", "full", "operators", "paper", "quick"]
+    assert built_in_names() == ["ablations", "full", "operators", "paper", "quick", "rewards"]
     paper = load_suite("paper")
     assert [task.paper for task in paper.tasks] == [
         *("Close Trashbin", "Open Cabinet", "Insert USB", "Hang Chinese Knot"),
