@@ -156,9 +156,16 @@ SINCE_THIRD = {
 THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc": "published"}
 
 
+def seventh_format(config):
+    """The JSON of format 7, whose rewards had no unit."""
+    data = text(config)
+    del data["agent"]["reward_unit"]
+    return data
+
+
 def sixth_format(config):
     """The JSON of format 6, whose SiLRI had a critic that began with the first episode."""
-    data = text(config)
+    data = seventh_format(config)
     data["agent"].pop("pretrain_critic", None)
     return data
 
@@ -212,6 +219,7 @@ def test_a_configuration_of_an_earlier_format_means_what_it_did(agent):
     assert from_json(migrate(fourth_format(config), 4, "config.json")) == config
     assert from_json(migrate(fifth_format(config), 5, "config.json")) == config
     assert from_json(migrate(sixth_format(config), 6, "config.json")) == config
+    assert from_json(migrate(seventh_format(config), 7, "config.json")) == config
 
 
 def test_migration_adds_what_is_missing_and_touches_nothing_else():

@@ -53,6 +53,30 @@ def test_what_goes_where(demos, online):
         assert batch.is_intervention.all()  # a policy step never enters D_I
 
 
+def test_the_reward_scale_is_of_batches_and_not_of_what_is_kept():
+    mixer, raw = make_mixer(), make_mixer()
+    for each in (mixer, raw):
+        each.add(make_episode(SPEC, 1, 5, is_demo=True))
+        each.add(make_episode(SPEC, 2, 5))
+    mixer.reward_scale = 0.25
+    for _ in range(2):  # the second time as well
+        pairs = [
+            (
+                mixer.sample(rng(0, Stream.REPLAY, 0), 3)[0],
+                raw.sample(rng(0, Stream.REPLAY, 0), 3)[0],
+            ),
+            (
+                mixer.sample_guidance(rng(0, Stream.REPLAY, 1), 3, 4),
+                raw.sample_guidance(rng(0, Stream.REPLAY, 1), 3, 4),
+            ),
+        ]
+        for scaled, usual in pairs:
+            for name, value in usual._asdict().items():
+                factor = 0.25 if name in ("reward", "grasp_penalty") else 1.0
+                if isinstance(value, np.ndarray):
+                    np.testing.assert_array_equal(getattr(scaled, name), factor * value)
+
+
 @pytest.mark.parametrize(("batch", "fraction", "first"), [(8, 0.5, 4), (7, 0.5, 4), (10, 0.2, 2)])
 def test_first_rows_are_online_and_the_rest_guidance(batch, fraction, first):
     mixer = make_mixer(batch=batch, fraction=fraction)

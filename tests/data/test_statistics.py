@@ -5,7 +5,7 @@ import pytest
 
 from silri.core.errors import DataError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
-from silri.data.statistics import ColumnStatistics, observation_statistics
+from silri.data.statistics import ColumnStatistics, largest_return, observation_statistics
 from tests.data.episodes import make_episode
 
 SPEC = EnvSpec(
@@ -29,6 +29,25 @@ def test_observation_statistics_cover_final_observations_and_have_a_floor():
     np.testing.assert_allclose(mean, rows.mean(0, dtype=np.float64), rtol=1e-6)
     np.testing.assert_allclose(std[:2], rows.std(0, dtype=np.float64)[:2], rtol=1e-6)
     assert std[2] == np.float32(0.05)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "largest"),
+    [
+        ([-0.05, -0.05, 10.0], 10.0),
+        ([0.0, 0.0, 1.0], 1.0),
+        ([-1.0, -1.0, -1.0], 1.75),
+        ([3.0, 0.0, 4.0], 4.0),  # 3 + 4 / 4 from the start
+        ([3.5, 0.0, 4.0], 4.5),
+        ([0.0, 0.0, 0.0], 0.0),
+    ],
+)
+def test_the_largest_return_is_from_any_step_and_of_either_sign(rewards, largest):
+    episode, nothing = make_episode(SPEC, 0, 3), make_episode(SPEC, 1, 2)
+    episode.frames["reward"][:] = rewards
+    nothing.frames["reward"][:] = 0
+    assert largest_return([nothing, episode, nothing], 0.5) == pytest.approx(largest, rel=1e-6)
+    assert largest_return([], 0.5) == 0.0
 
 
 def test_what_never_moved_keeps_its_own_unit():

@@ -17,6 +17,19 @@ from silri.envs.config import EnvConfig
 
 
 @pytest.mark.parametrize(
+    ("name", "reward", "sparse"),
+    [
+        ("metaworld/push-v3", None, True),
+        ("metaworld/push-v3", "env", False),
+        ("gym/Pendulum-v1", None, False),
+        ("gym/Pendulum-v1", "sparse", True),
+    ],
+)
+def test_whose_rewards_are_sparse(name: str, reward: Any, sparse: bool) -> None:
+    assert EnvConfig(name=name, reward=reward).sparse is sparse
+
+
+@pytest.mark.parametrize(
     ("field", "value", "takes"),
     [
         ("name", "", "the name of an environment"),

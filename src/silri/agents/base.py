@@ -40,6 +40,7 @@ class AgentConfig:
     goal_shift: float = 0.0  # metres; while nothing moves goals are moved on their own; 0: never
     relative: float = 0.0  # metres; positions also as seen from the hand, in this unit; 0: not
     n_step: int = 1  # rewards in a return before it bootstraps
+    reward_unit: float = 0.0  # the demonstrations' largest return is scaled to it; 0: not scaled
     average_rate: float = 1.0  # Polyak rate of the policy that acts; 1 is the one that learns
     average_tail: float = 0.0  # t: that rate falls to t / iteration, so the window grows; 0: never
     utd: int = 2  # critic updates per learner iteration (update-to-data ratio)
@@ -56,6 +57,7 @@ class AgentConfig:
             "relative": (0 <= self.relative < math.inf, "0 metres or more"),
             "shift_share": (0 <= self.shift_share <= 1, "a share between 0 and 1"),
             "n_step": (self.n_step >= 1, "at least 1"),
+            "reward_unit": (0 <= self.reward_unit < math.inf, "0 or more"),
             "average_rate": (0 < self.average_rate <= 1, "a number in (0, 1]"),
             "average_tail": (
                 self.average_tail == 0 or (self.average_tail > 0 and self.average_rate < 1),

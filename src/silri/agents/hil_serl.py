@@ -48,6 +48,7 @@ class HILSERLConfig(AgentConfig):
     """Defaults are for the shared harness; ``published`` is in :data:`PRESETS`."""
 
     n_step: int = 3  # rewards in a return before it bootstraps; the publication has 1
+    reward_unit: float = 10.0  # the demonstrations' largest return is scaled to it; 0: not scaled
     average_rate: float = 0.002  # the publication acts with the actor that learns
     discount: float = 0.97  # gamma
     tau: float = 0.005  # Polyak rate of the critic targets
@@ -296,6 +297,7 @@ PRESETS = {
             DEFAULT,
             batch_size=256,
             n_step=1,
+            reward_unit=0.0,
             average_rate=1.0,
             actor_q="mean",
             trunk=Trunk(activation="tanh"),

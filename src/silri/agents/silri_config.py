@@ -19,6 +19,7 @@ class SiLRIConfig(AgentConfig):
     discount: float = 0.97  # gamma
     tau: float = 0.005  # Polyak rate of the critic's and the actor's target
     n_step: int = 3  # rewards in a return before it bootstraps
+    reward_unit: float = 10.0  # the demonstrations' largest return is scaled to it; 0: not scaled
     goal_shift: float = 0.1  # metres; while nothing moves goals are moved on their own; 0: never
     critics: int = 2  # E; the minimum is taken
     distance: Distance = "kl"  # D: see silri.nn.constraint:distance
@@ -93,6 +94,7 @@ FIRST = replace(
     average_tail=0.0,
     pretrain_critic=False,
     n_step=1,
+    reward_unit=0.0,
     distance="l2",
     bound="sum_var",
     kappa=1.0,

@@ -25,6 +25,7 @@ class Mixer:
         guidance: D_I; a policy step never enters it.
         batch_size: B, rows per update.
         online_rows: how many of them come from D_R.
+        reward_scale: every reward and grasp penalty of a batch is multiplied by it.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Mixer:
         self.batch_size = batch_size
         self.online_rows = round(batch_size * online_fraction)
         self.own_rows = round((batch_size - self.online_rows) * own_fraction)
+        self.reward_scale = 1.0
 
     def add(self, episode: Episode) -> None:
         """Put a stored episode where it belongs.
@@ -136,7 +138,7 @@ class Mixer:
                 )
             from_online += slots.size if replay is self.online else 0
             demos += int(np.count_nonzero(replay.is_demo[slots]))  # D_R has none
-        batch = self.online.layout.batch(rows)
+        batch = self._scaled(self.online.layout.batch(rows))
         batch.is_guidance[:, split:] = 1.0
         total = updates * self.batch_size
         mix = {
@@ -158,7 +160,14 @@ class Mixer:
         """
         if not len(self.guidance):
             raise DataError("no demonstration and no intervention to sample from")
-        return self.guidance.sample(rng, (updates, batch))
+        return self._scaled(self.guidance.sample(rng, (updates, batch)))
+
+    def _scaled(self, batch: Batch) -> Batch:
+        """``batch``, a copy of rows, with its rewards in the unit that is learned in."""
+        if self.reward_scale != 1.0:
+            batch.reward[...] *= np.float32(self.reward_scale)
+            batch.grasp_penalty[...] *= np.float32(self.reward_scale)
+        return batch
 
 
 def _unaided_tail(episode: Episode) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,6 +62,21 @@ def observation_statistics(
         std = np.where(std <= CONSTANT * floor, np.maximum(1.0, floor), np.maximum(std, floor))
         result[key] = Statistics(rows.mean(0).astype(np.float32), std.astype(np.float32))
     return result
+
+
+def largest_return(episodes: Iterable[Episode], discount: float) -> float:
+    """The largest size of a discounted return from any step of any episode; 0 if there is none.
+
+    The size that a critic's values have. Of episodes that end with success for a reward that is
+    larger than what the way there costs, it is that reward, whatever their lengths.
+    """
+    largest = 0.0
+    for episode in episodes:
+        following = 0.0
+        for reward in episode.frames["reward"][::-1].tolist():
+            following = reward + discount * following
+            largest = max(largest, abs(following))
+    return largest
 
 
 class ColumnStatistics:

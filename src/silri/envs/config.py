@@ -9,6 +9,7 @@ from typing import Literal
 from silri.core.errors import ConfigError
 from silri.core.protocols import Env
 
+METAWORLD = "metaworld/"  # family of environments whose rewards are sparse unless asked
 Gripper = Literal["discrete", "continuous"]
 Reward = Literal["sparse", "env"]
 
@@ -70,6 +71,11 @@ class EnvConfig:
             number = getattr(self, field)
             _check(math.isfinite(number), field, number, "a finite number")
         _check(self.grasp_penalty <= 0, "grasp_penalty", self.grasp_penalty, "a number <= 0")
+
+    @property
+    def sparse(self) -> bool:
+        """Whether rewards are :attr:`success_reward` and :attr:`step_reward`."""
+        return self.reward == "sparse" or (self.reward is None and self.name.startswith(METAWORLD))
 
     def create(self) -> Env:
         """Build the environment.

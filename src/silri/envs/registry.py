@@ -12,7 +12,7 @@ import gymnasium
 from silri.core.errors import ConfigError
 from silri.core.protocols import Env
 from silri.core.registry import Entry, unknown_name
-from silri.envs.config import EnvConfig
+from silri.envs.config import METAWORLD, EnvConfig
 
 # Task -> share of 100 layouts (whole range, 100 steps x 2, discrete gripper) in which Meta-World's
 # own scripted expert succeeds: the ceiling that a policy's success is relative to. Measured by
@@ -69,13 +69,12 @@ EXPERT_CEILINGS: Mapping[str, float] = {
     "window-close-v3": 1.00,
     "window-open-v3": 1.00,
 }
-_METAWORLD = "metaworld/"
 _GYM = "gym/"
 
 
 def metaworld_names() -> list[str]:
     """``metaworld/<task>`` for all fifty tasks."""
-    return [_METAWORLD + task for task in EXPERT_CEILINGS]
+    return [METAWORLD + task for task in EXPERT_CEILINGS]
 
 
 def gym_names() -> list[str]:
@@ -87,7 +86,7 @@ def entries() -> Iterator[Entry]:
     """What ``silri list envs`` shows."""
     for task, ceiling in EXPERT_CEILINGS.items():
         yield Entry(
-            _METAWORLD + task,
+            METAWORLD + task,
             "silri.envs.metaworld:MetaworldEnv",
             f"scripted expert succeeds in {ceiling:.0%} of layouts",
         )
@@ -107,8 +106,8 @@ def create(config: EnvConfig) -> Env:
         ConfigError: if its spaces are unsupported, or a field does not apply to its family.
     """
     name = config.name
-    if name.startswith(_METAWORLD):
-        task = name.removeprefix(_METAWORLD)
+    if name.startswith(METAWORLD):
+        task = name.removeprefix(METAWORLD)
         if task not in EXPERT_CEILINGS:
             raise unknown_name("environment", name, metaworld_names())
         from silri.envs.metaworld import MetaworldEnv  # here: it imports MuJoCo

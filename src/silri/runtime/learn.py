@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from silri.agents.base import Agent
+from silri.agents.base import Agent, AgentConfig
 from silri.core.seeding import Stream, rng
+from silri.data.episode import Episode
 from silri.data.mixer import Mixer
+from silri.data.statistics import largest_return
 from silri.nn.train_state import Info
 
 PRETRAIN_CHUNK = 100  # gradient steps per dispatch
+
+
+def reward_scale(config: AgentConfig, demonstrations: Iterable[Episode]) -> float:
+    """What rewards are multiplied by so that critics see the same whatever their size.
+
+    1 if ``config.reward_unit`` is 0, or no demonstration tells what there is to earn.
+    """
+    if not config.reward_unit:
+        return 1.0
+    largest = largest_return(demonstrations, config.horizon[1])
+    return config.reward_unit / largest if largest else 1.0
 
 
 def learn(

@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from silri.configs.run import RunConfig
 from silri.core.clock import Clock
 from silri.core.errors import ConfigError, DataError
 from silri.core.protocols import Env, Operator
 from silri.data.dataset import read_dataset
+from silri.data.episode import Episode
 from silri.data.store import EpisodeStore
+from silri.envs.config import EnvConfig
 from silri.runtime.demos import record_demonstrations
 from silri.runtime.export import load_policy
 
@@ -50,7 +54,7 @@ def collect_demonstrations(
         checkpoints are gone.
     """
     if config.data.dataset is not None:
-        return _import_dataset(Path(config.data.dataset), store)
+        return _import_dataset(Path(config.data.dataset), store, config.env)
     if config.data.demos and all(row.is_demo for row in store.rows):
         for episode in record_demonstrations(
             env,
@@ -69,11 +73,25 @@ def collect_demonstrations(
     return max(demos, default=-1) + 1
 
 
-def _import_dataset(folder: Path, store: EpisodeStore) -> int:
-    """Copy every episode of a dataset, so that the run is whole without it; returns how many."""
+def _import_dataset(folder: Path, store: EpisodeStore, env: EnvConfig) -> int:
+    """Copy every episode of a dataset, so that the run is whole without it; returns how many.
+
+    Where the environment's rewards are sparse the copies have them, too: a critic that learns
+    from 1 for a demonstrated success and from 10 for one of its own would take the first for a
+    failure.
+    """
     episodes = read_dataset(folder, store.spec)
     if not episodes:
         raise DataError(f"{folder} holds no episode; record some with 'silri record'")
     for episode in episodes[len(store) :]:
+        if env.sparse:
+            episode = _with_sparse_rewards(episode, env)
         store.commit(dataclasses.replace(episode, episode_id=store.next_episode_id))
     return len(episodes)
+
+
+def _with_sparse_rewards(episode: Episode, env: EnvConfig) -> Episode:
+    reward = np.full_like(episode.frames["reward"], env.step_reward)
+    if episode.success:
+        reward[-1] = env.success_reward
+    return dataclasses.replace(episode, frames={**episode.frames, "reward": reward})

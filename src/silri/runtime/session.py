@@ -34,7 +34,7 @@ from silri.nn.normalizer import Normalizer
 from silri.runtime.checkpoint import CheckpointStore
 from silri.runtime.export import export_policy
 from silri.runtime.folder import RunFolder
-from silri.runtime.learn import learn, learn_guidance, pretrain
+from silri.runtime.learn import learn, learn_guidance, pretrain, reward_scale
 from silri.runtime.metrics import MetricsWriter
 from silri.runtime.state import RunState
 
@@ -131,6 +131,10 @@ class Session:
         if not resuming:
             self.state.demo_episodes = len(demos)
             self.state.demo_steps = sum(len(episode) for episode in demos)
+        # Of the demonstrations that the run began with: the unit is the same after a resumption.
+        known = demos[: self.state.demo_episodes]
+        self.mixer.reward_scale = reward_scale(self.config.agent, known)
+        if not resuming:
             if demos:
                 statistics = observation_statistics(demos, floor=self.config.data.std_floor)
                 unit = self.agent.normalizer.unit
