@@ -14,7 +14,7 @@ from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 
 # Raised when a field is added or changes its meaning; written into config.json and policy.json.
-FORMAT = 8
+FORMAT = 9
 # What a configuration of an earlier format lacks, with the value that it stood for.
 _ADDED: dict[int, dict[str, dict[str, Any]]] = {
     2: {
@@ -30,6 +30,7 @@ _ADDED: dict[int, dict[str, dict[str, Any]]] = {
     6: {"agent": {"goal_shift": 0.0}},
     7: {"agent": {}},
     8: {"agent": {"reward_unit": 0.0}},
+    9: {"agent": {"imitate": "all"}},
 }
 # The same of fields that only one algorithm has.
 _ADDED_TO_AGENT: dict[int, dict[str, dict[str, Any]]] = {

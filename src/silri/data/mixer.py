@@ -3,11 +3,14 @@
 ::
 
     D_R  online     every executed online transition, the policy's and the human's
-    D_I  guidance   demonstrations, and every online transition where a person was in control
+    D_I  guidance   demonstrations, and every online transition where a person was in control;
+                    optional: of episodes that ended in success alone
     D_S  own        optional: what the robot did by itself on the way to a success
 """
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 
@@ -15,6 +18,9 @@ from silri.core.errors import ConfigError, DataError, SpecError
 from silri.core.transition import Batch
 from silri.data.episode import Episode
 from silri.data.replay import Replay, Rows
+
+
+Imitate = Literal["all", "successes"]  # interventions of which episodes
 
 
 class Mixer:
@@ -36,6 +42,7 @@ class Mixer:
         online_fraction: float = 0.5,
         own: Replay | None = None,
         own_fraction: float = 0.0,
+        imitate: Imitate = "all",
     ) -> None:
         """A mixer over replays of the same spec and extras.
 
@@ -46,6 +53,7 @@ class Mixer:
             online_fraction: share of a batch that is drawn from D_R.
             own: D_S; None keeps none.
             own_fraction: share of the other rows that is drawn from D_S once it has any.
+            imitate: "successes": what a person did in an episode that failed is no guidance.
 
         Raises:
             ConfigError: on a batch size below 1, a fraction outside [0, 1], or replays whose
@@ -67,6 +75,7 @@ class Mixer:
         self.batch_size = batch_size
         self.online_rows = round(batch_size * online_fraction)
         self.own_rows = round((batch_size - self.online_rows) * own_fraction)
+        self.imitate = imitate
         self.reward_scale = 1.0
 
     def add(self, episode: Episode) -> None:
@@ -86,8 +95,9 @@ class Mixer:
                 )
             self.guidance.add(episode)
             return
-        self.online.add(episode)
-        if flags.any():
+        guides = self.imitate == "all" or episode.success
+        self.online.add(episode, guides=guides)
+        if guides and flags.any():
             self.guidance.add(episode, flags)
         if self.own is not None and (unaided := _unaided_tail(episode)).any():
             self.own.add(episode, unaided)

@@ -19,7 +19,7 @@ from silri.data.episode import Episode
 
 Path = tuple[str, ...]  # ("reward",) or ("observation", "state")
 
-_SCALARS = ("reward", "mask", "is_intervention", "grasp_penalty")
+_SCALARS = ("reward", "mask", "is_intervention", "is_guidance", "grasp_penalty")
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Layout:
             mask=columns["mask",],
             next_observation=group("next_observation"),
             is_intervention=columns["is_intervention",],
-            is_guidance=columns["is_intervention",].copy(),
+            is_guidance=columns["is_guidance",],
             grasp_penalty=columns["grasp_penalty",],
             extras=group("extras"),
         )
@@ -150,12 +150,15 @@ class Replay:
     def __len__(self) -> int:
         return self._size
 
-    def add(self, episode: Episode, select: np.ndarray | None = None) -> int:
+    def add(
+        self, episode: Episode, select: np.ndarray | None = None, *, guides: bool = True
+    ) -> int:
         """Append the transitions of ``episode``, or those where ``select`` is True.
 
         Args:
             episode: T transitions; the next observation of the last is its final observation.
             select: (T,) bool.
+            guides: whether what a person did in it is to be imitated.
 
         Returns:
             How many transitions were added.
@@ -173,6 +176,8 @@ class Replay:
         # An episode longer than the ring leaves only its tail, as if added row by row.
         steps = steps[max(count - self.capacity, 0) :]
         packed, separate = self._encode(episode, steps)
+        first, last, _ = self.layout.packed["is_guidance",]
+        packed[:, first:last] *= guides
         slots = (self._next + count - len(steps) + np.arange(len(steps))) % self.capacity
         self._rows.packed[slots] = packed
         for path, column in separate.items():
@@ -276,7 +281,7 @@ def _columns(
     columns["action",] = frames["action"]
     columns["human_action",] = np.where(flags[:, None], frames["human_action"], frames["action"])
     columns["reward",], columns["mask",] = reward, mask
-    columns["is_intervention",] = flags.astype(np.float32)
+    columns["is_intervention",] = columns["is_guidance",] = flags.astype(np.float32)
     columns["grasp_penalty",] = penalty
     columns |= {("extras", key): column[steps] for key, column in episode.extras.items()}
     return columns

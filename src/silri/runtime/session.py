@@ -83,6 +83,7 @@ class Session:
             config.agent.online_fraction,
             Replay(config.data.guidance_capacity, spec, horizon=horizon) if own else None,
             own,
+            config.agent.imitate,
         )
         self.agent: Agent
         self._metrics: MetricsWriter | None = None
