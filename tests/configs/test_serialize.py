@@ -156,9 +156,16 @@ SINCE_THIRD = {
 THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc": "published"}
 
 
+def eighth_format(config):
+    """The JSON of format 8, in which every intervention was imitated."""
+    data = text(config)
+    del data["agent"]["imitate"]
+    return data
+
+
 def seventh_format(config):
     """The JSON of format 7, whose rewards had no unit."""
-    data = text(config)
+    data = eighth_format(config)
     del data["agent"]["reward_unit"]
     return data
 
@@ -220,6 +227,7 @@ def test_a_configuration_of_an_earlier_format_means_what_it_did(agent):
     assert from_json(migrate(fifth_format(config), 5, "config.json")) == config
     assert from_json(migrate(sixth_format(config), 6, "config.json")) == config
     assert from_json(migrate(seventh_format(config), 7, "config.json")) == config
+    assert from_json(migrate(eighth_format(config), 8, "config.json")) == config
 
 
 def test_migration_adds_what_is_missing_and_touches_nothing_else():

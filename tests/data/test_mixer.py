@@ -53,6 +53,28 @@ def test_what_goes_where(demos, online):
         assert batch.is_intervention.all()  # a policy step never enters D_I
 
 
+def test_what_people_did_in_episodes_that_failed_can_be_left_out():
+    mixer = Mixer(Replay(50, SPEC), Replay(50, SPEC), 8, 0.5, imitate="successes")
+    mixer.add(make_episode(SPEC, 0, 3, is_demo=True))
+    mixer.add(make_episode(SPEC, 1, 4, flags=[True, True, False, True], success=False))
+    mixer.add(make_episode(SPEC, 2, 4, flags=[False, True, True, False], success=True))
+    assert contents(mixer.guidance) == {(0, 0), (0, 1), (0, 2), (2, 1), (2, 2)}
+    everything = mixer.online.at(np.arange(len(mixer.online)))
+    assert everything.is_intervention.tolist() == [1, 1, 0, 1, 0, 1, 1, 0]  # it is still the truth
+    assert everything.is_guidance.tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
+    batch, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 50)
+    failed = (batch.observation["state"][..., 0] // 1000) == 1
+    assert failed.any()
+    assert not batch.is_guidance[failed].any()
+    assert mix["mix/human"] == batch.is_intervention.mean()
+
+
+def test_demonstrations_guide_whatever_became_of_them():
+    mixer = Mixer(Replay(50, SPEC), Replay(50, SPEC), 8, imitate="successes")
+    mixer.add(make_episode(SPEC, 0, 3, is_demo=True, success=False))
+    assert mixer.guidance.at(np.arange(3)).is_guidance.all()
+
+
 def test_the_reward_scale_is_of_batches_and_not_of_what_is_kept():
     mixer, raw = make_mixer(), make_mixer()
     for each in (mixer, raw):

@@ -506,3 +506,18 @@ def test_agents_learn_the_point_mass(tmp_path):
         )
         run = train(config, tmp_path / agent)
         assert run.state.evaluations[-1]["success_rate"] >= 0.8, agent
+
+
+@pytest.mark.parametrize("imitate", ["all", "successes"])
+def test_whose_interventions_are_imitated_is_the_agents_to_say(imitate, tmp_path):
+    config = tiny_run(steps=40)
+    config = replace(config, agent=replace(config.agent, imitate=imitate))
+    run = train(config, tmp_path / "run")
+    online = [e for e in read_dataset(tmp_path / "run/episodes") if not e.is_demo]
+    driven = {
+        success: sum(int(e.frames["is_intervention"].sum()) for e in online if e.success == success)
+        for success in (True, False)
+    }
+    assert min(driven.values()) > 0
+    guides = driven[True] + driven[False] * (imitate == "all")
+    assert len(run.mixer.guidance) == run.state.demo_steps + guides

@@ -19,7 +19,6 @@ from silri.core.transition import Batch
 from silri.data.episode import Episode
 from silri.data.replay import Replay, Rows
 
-
 Imitate = Literal["all", "successes"]  # interventions of which episodes
 
 
