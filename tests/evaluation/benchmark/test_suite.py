@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 
 import pytest
 
 from silri.cli.bench import run_config
 from silri.core.errors import ConfigError, UnknownNameError
+from silri.envs.registry import EXPERT_CEILINGS
 from silri.evaluation.benchmark.suite import built_in_names, cells, load_suite
 from tests.fakes.suites import TOML, small_suite, write_suite
 
@@ -140,7 +142,8 @@ def test_every_built_in_suite_is_one_that_silri_train_takes(name):
 
 
 def test_the_built_in_suites_are_those_of_the_proof():
-    assert built_in_names() == ["ablations", "full", "operators", "paper", "quick", "rewards"]
+    names = ["ablations", "full", "operators", "paper", "quick", "rewards", "unseen"]
+    assert built_in_names() == names
     paper = load_suite("paper")
     assert [task.paper for task in paper.tasks] == [
         *("Close Trashbin", "Open Cabinet", "Insert USB", "Hang Chinese Knot"),
@@ -158,3 +161,17 @@ def test_the_built_in_suites_are_those_of_the_proof():
     assert [task.label for task in full.tasks] == [task.label for task in paper.tasks]
     on_axis = [p.quality for p in load_suite("operators").people if p.quality is not None]
     assert on_axis == [0.0, 0.5, 1.0, 1.5]
+
+
+def test_the_unseen_tasks_are_those_that_were_drawn():
+    """What had been trained on by the day of the draw; the file says how it was made."""
+    seen = "assembly box-close door-close drawer-open peg-insert-side pick-place pick-place-wall"
+    seen += " push reach soccer stick-push plate-slide-side"
+    left = {task.removesuffix("-v3") for task in EXPERT_CEILINGS} - set(seen.split())
+    drawn = sorted(random.Random(20261127).sample(sorted(left), 10))
+    unseen = load_suite("unseen")
+    assert [task.label for task in unseen.tasks] == drawn
+    for task in unseen.tasks:
+        assert task.env == f"metaworld/{task.label}-v3"
+        assert task.ceiling == EXPERT_CEILINGS[f"{task.label}-v3"]
+    assert not unseen.flags  # everything as it is by default
