@@ -156,51 +156,29 @@ SINCE_THIRD = {
 THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc": "published"}
 
 
-def eighth_format(config):
-    """The JSON of format 8, in which every intervention was imitated."""
+# What the agents of a format did not have yet; an earlier one lacks what a later one lacks.
+SINCE = {
+    8: ["imitate"],
+    7: ["reward_unit"],
+    6: ["pretrain_critic"],  # SiLRI's alone
+    5: ["goal_shift"],
+    4: ["relative"],
+    3: ["shift", "shift_share"],
+}
+
+
+def earlier_format(config, number):
+    """The JSON of format 3 or a later one."""
     data = text(config)
-    del data["agent"]["imitate"]
-    return data
-
-
-def seventh_format(config):
-    """The JSON of format 7, whose rewards had no unit."""
-    data = eighth_format(config)
-    del data["agent"]["reward_unit"]
-    return data
-
-
-def sixth_format(config):
-    """The JSON of format 6, whose SiLRI had a critic that began with the first episode."""
-    data = seventh_format(config)
-    data["agent"].pop("pretrain_critic", None)
-    return data
-
-
-def fifth_format(config):
-    """The JSON of format 5, whose goals stayed where they were."""
-    data = sixth_format(config)
-    del data["agent"]["goal_shift"]
-    return data
-
-
-def fourth_format(config):
-    """The JSON of format 4, which had no positions from the hand."""
-    data = fifth_format(config)
-    del data["agent"]["relative"]
-    return data
-
-
-def third_format(config):
-    """The JSON of format 3, which had no random shifts."""
-    data = fourth_format(config)
-    del data["agent"]["shift"], data["agent"]["shift_share"]
+    for last, names in SINCE.items():
+        for name in names if number <= last else []:
+            data["agent"].pop(name, None)
     return data
 
 
 def second_format(config):
     """The JSON of format 2, which had nothing of what made SiLRI steadier."""
-    data = third_format(config)
+    data = earlier_format(config, 3)
     for name in ["own_fraction", "n_step", "average_tail", *SINCE_THIRD[config.agent_name]]:
         del data["agent"][name]
     del data["evaluation"]["first_layout"], data["operator"]["answer"]
@@ -222,12 +200,9 @@ def test_a_configuration_of_an_earlier_format_means_what_it_did(agent):
     assert from_json(migrate(first_format(config), None, "config.json")) == meant
     assert from_json(migrate(first_format(config), 1, "config.json")) == meant
     assert from_json(migrate(second_format(config), 2, "config.json")) == meant
-    assert from_json(migrate(third_format(config), 3, "config.json")) == meant
-    assert from_json(migrate(fourth_format(config), 4, "config.json")) == config
-    assert from_json(migrate(fifth_format(config), 5, "config.json")) == config
-    assert from_json(migrate(sixth_format(config), 6, "config.json")) == config
-    assert from_json(migrate(seventh_format(config), 7, "config.json")) == config
-    assert from_json(migrate(eighth_format(config), 8, "config.json")) == config
+    assert from_json(migrate(earlier_format(config, 3), 3, "config.json")) == meant
+    for number in range(4, FORMAT):
+        assert from_json(migrate(earlier_format(config, number), number, "config.json")) == config
 
 
 def test_migration_adds_what_is_missing_and_touches_nothing_else():

@@ -6,7 +6,7 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from flax import struct
 
 from silri.core.errors import ConfigError
 from silri.core.specs import ActionSpec, EnvSpec, Observation
-from silri.core.transition import Batch
+from silri.core.transition import Batch, Imitate
 from silri.nn.augment import at_rest, shift
 from silri.nn.mlp import Trunk
 from silri.nn.normalizer import Normalizer
@@ -35,7 +35,7 @@ class AgentConfig:
     batch_size: int = 128  # rows of one gradient step
     online_fraction: float = 0.5  # share of a batch from the online buffer; the rest is guidance
     own_fraction: float = 0.0  # share of the guidance rows that are the robot's own successes
-    imitate: Literal["all", "successes"] = "all"  # interventions of which episodes
+    imitate: Imitate = "all"  # interventions of which episodes
     shift: float = 0.06  # metres; rows of a batch are moved by up to that, in x and in y
     shift_share: float = 0.5  # of the rows; the others stay: what no observation shows stays, too
     goal_shift: float = 0.0  # metres; while nothing moves goals are moved on their own; 0: never

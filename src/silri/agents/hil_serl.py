@@ -159,8 +159,8 @@ class HILSERLAgent(Agent):
             scale = jax.lax.stop_gradient(jnp.mean(jnp.abs(q)))
             human = continuous_part(self.action_spec, batch.human_action)
             squared = jnp.sum((jnp.tanh(mean) - human) ** 2, axis=-1)
-            rows = jnp.maximum(jnp.sum(batch.is_intervention), 1.0)
-            cloning = jnp.sum(squared * batch.is_intervention) / rows
+            rows = jnp.maximum(jnp.sum(batch.is_guidance), 1.0)
+            cloning = jnp.sum(squared * batch.is_guidance) / rows
             loss = loss / jnp.maximum(scale, 1e-3) + self.config.bc_weight * cloning
             info |= {"actor/cloning": cloning}
         return loss, info

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -48,6 +48,9 @@ class Transition:
     step: int
     policy_version: int
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+Imitate = Literal["all", "successes"]  # interventions of which episodes
 
 
 class Batch(NamedTuple):

@@ -10,16 +10,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 
 from silri.core.errors import ConfigError, DataError, SpecError
-from silri.core.transition import Batch
+from silri.core.transition import Batch, Imitate
 from silri.data.episode import Episode
 from silri.data.replay import Replay, Rows
-
-Imitate = Literal["all", "successes"]  # interventions of which episodes
 
 
 class Mixer:
