@@ -18,9 +18,10 @@ from silri.nn.normalizer import Normalizer
 PRESETS = [(name, preset) for name in AGENTS.names() for preset in load_agent(name).presets]
 
 
-def make(spec, name, preset="default"):
+def make(spec, name, preset="default", **settings):
     entry = load_agent(name)
     config = replace(entry.preset(preset).config, trunk=Trunk(hidden=(16, 16)), batch_size=16)
+    config = replace(config, **settings)
     return entry.agent.create(config, spec, None, 0)
 
 
@@ -85,7 +86,7 @@ def test_goals_are_moved_on_their_own_while_nothing_but_the_hand_moves(spec, nam
     points = {"state": hand, "environment_state": (*thing, *goal)}
     spec = replace(spec, observation=observation, points=points)
     spec = replace(spec, objects={"environment_state": thing}, goals={"environment_state": goal})
-    agent = without_shifts(make(spec, name))
+    agent = without_shifts(make(spec, name, relative=0.0))
     agent = agent.replace(config=replace(agent.config, goal_shift=0.1))
     batch = fake_batch(spec, (2, 256))
     still = np.arange(256) < 128
@@ -111,8 +112,7 @@ def test_goals_are_moved_on_their_own_while_nothing_but_the_hand_moves(spec, nam
 
 @pytest.mark.parametrize("name", AGENTS.names())
 def test_positions_from_the_hand_are_features_of_acting_and_learning(spec, name):
-    plain = make(spec, name)
-    agent = type(plain).create(replace(plain.config, relative=0.05), spec, None, 0)
+    plain, agent = make(spec, name, relative=0.0), make(spec, name, relative=0.05)
     batch = fake_batch(spec, (2, 8))
     there = agent.normalizer.features(batch.observation)
     assert there.shape[-1] == plain.normalizer.features(batch.observation).shape[-1] + 2

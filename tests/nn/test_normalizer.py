@@ -89,3 +89,15 @@ def test_images_are_refused_by_name():
     spec = EnvSpec("fake/eyes", {"images.top": ArraySpec((8, 8, 3), "uint8")}, ActionSpec(2), 5)
     with pytest.raises(ConfigError, match=r"fake/eyes has image observations \['images.top'\]"):
         Normalizer.create(spec, None)
+
+
+def test_positions_that_cannot_be_in_metres_are_refused():
+    spec = replace(
+        SPEC,
+        observation={"state": ArraySpec((3,))},
+        points={"state": ((0, 1),)},
+    )
+    mean = np.zeros(3, np.float32)
+    Normalizer.create(spec, {"state": (mean, np.array([0.1, 10.0, 80.0], np.float32))}, 0.05)
+    with pytest.raises(ConfigError, match=r"points of 'state'.*deviate by 80 .*metres"):
+        Normalizer.create(spec, {"state": (mean, np.array([0.1, 80.0, 1.0], np.float32))}, 0.05)

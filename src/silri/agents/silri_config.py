@@ -21,6 +21,7 @@ class SiLRIConfig(AgentConfig):
     n_step: int = 3  # rewards in a return before it bootstraps
     reward_unit: float = 10.0  # the demonstrations' largest return is scaled to it; 0: not scaled
     goal_shift: float = 0.1  # metres; while nothing moves goals are moved on their own; 0: never
+    relative: float = 0.05  # metres; positions also as seen from the hand, in this unit; 0: not
     critics: int = 2  # E; the minimum is taken
     distance: Distance = "kl"  # D: see silri.nn.constraint:distance
     least_deviation: float = 0.1  # of a dimension, where D is in the person's deviations
@@ -91,6 +92,7 @@ FIRST = replace(
     batch_size=256,
     shift=0.0,
     goal_shift=0.0,
+    relative=0.0,
     average_tail=0.0,
     pretrain_critic=False,
     n_step=1,

@@ -14,6 +14,9 @@ from silri.core.specs import EnvSpec
 from silri.nn.augment import Points, seen_from_first
 
 
+FARTHEST_M = 10.0  # positions that spread further over the demonstrations are not in metres
+
+
 class Normalizer(struct.PyTreeNode):
     """Fixed statistics, saved with the policy.
 
@@ -42,7 +45,8 @@ class Normalizer(struct.PyTreeNode):
         """From (mean, std) per key; without statistics, the identity.
 
         Raises:
-            ConfigError: the spec has an observation that is not a float vector.
+            ConfigError: the spec has an observation that is not a float vector, or positions that
+                cannot be in metres.
         """
         images = [key for key, array in spec.observation.items() if array.dtype == "uint8"]
         if images:
@@ -61,6 +65,14 @@ class Normalizer(struct.PyTreeNode):
             tuple((key, places) for key, places in named.items() if places)
             for named in (spec.points, spec.objects, spec.goals)
         )
+        for key, places in points:
+            spread = float(np.max(np.asarray(std[key])[np.ravel(places)]))
+            if spread > FARTHEST_M:
+                raise ConfigError(
+                    f"points of '{key}': the positions of {spec.name} deviate by {spread:.4g} in the "
+                    "demonstrations, so they are not in metres; give observations in metres, or "
+                    "name no points (nothing is shifted then)"
+                )
         return cls(mean=mean, std=std, points=points, objects=objects, goals=goals, unit=unit)
 
     def features(self, observation: Mapping[str, jax.Array | np.ndarray]) -> jax.Array:
