@@ -16,8 +16,8 @@ Arrays that are not images are flattened to float32. Actions are rescaled from [
 environment's own range, each dimension by itself.
 
 Gymnasium has no word for where positions are in a vector. An environment that wants random shifts
-says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to indices
-as in :class:`~silri.core.specs.EnvSpec`; likewise with ``"objects"`` and ``"goals"`` which of
+says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to indices of
+positions in metres, the hand's first, as in :class:`~silri.core.specs.EnvSpec`; likewise with ``"objects"`` and ``"goals"`` which of
 them are what the task moves, and where to.
 """
 
