@@ -17,8 +17,8 @@ environment's own range, each dimension by itself.
 
 Gymnasium has no word for where positions are in a vector. An environment that wants random shifts
 says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to indices of
-positions in metres, the hand's first, as in :class:`~silri.core.specs.EnvSpec`; likewise with ``"objects"`` and ``"goals"`` which of
-them are what the task moves, and where to.
+positions in metres, the hand's first, as in :class:`~silri.core.specs.EnvSpec`; likewise with
+``"objects"`` and ``"goals"`` which of them are what the task moves, and where to.
 """
 
 from __future__ import annotations

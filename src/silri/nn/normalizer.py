@@ -13,7 +13,6 @@ from silri.core.errors import ConfigError
 from silri.core.specs import EnvSpec
 from silri.nn.augment import Points, seen_from_first
 
-
 FARTHEST_M = 10.0  # positions that spread further over the demonstrations are not in metres
 
 
@@ -69,7 +68,7 @@ class Normalizer(struct.PyTreeNode):
             spread = float(np.max(np.asarray(std[key])[np.ravel(places)]))
             if spread > FARTHEST_M:
                 raise ConfigError(
-                    f"points of '{key}': the positions of {spec.name} deviate by {spread:.4g} in the "
+                    f"points of '{key}': positions of {spec.name} deviate by {spread:.4g} in the "
                     "demonstrations, so they are not in metres; give observations in metres, or "
                     "name no points (nothing is shifted then)"
                 )
