@@ -91,13 +91,16 @@ def test_images_are_refused_by_name():
         Normalizer.create(spec, None)
 
 
-def test_positions_that_cannot_be_in_metres_are_refused():
+def test_positions_that_cannot_be_in_metres_are_refused_as_features_in_metres():
     spec = replace(
         SPEC,
         observation={"state": ArraySpec((3,))},
         points={"state": ((0, 1),)},
     )
     mean = np.zeros(3, np.float32)
-    Normalizer.create(spec, {"state": (mean, np.array([0.1, 10.0, 80.0], np.float32))}, 0.05)
-    with pytest.raises(ConfigError, match=r"points of 'state'.*deviate by 80 .*metres"):
-        Normalizer.create(spec, {"state": (mean, np.array([0.1, 80.0, 1.0], np.float32))}, 0.05)
+    metres = {"state": (mean, np.array([0.1, 2.0, 80.0], np.float32))}  # the last is no position
+    pixels = {"state": (mean, np.array([0.1, 80.0, 1.0], np.float32))}
+    Normalizer.create(spec, metres, 0.05)
+    Normalizer.create(spec, pixels)
+    with pytest.raises(ConfigError, match=r"points of 'state'.*of 80 .*agent.relative to 0"):
+        Normalizer.create(spec, pixels, 0.05)

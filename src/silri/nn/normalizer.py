@@ -13,7 +13,7 @@ from silri.core.errors import ConfigError
 from silri.core.specs import EnvSpec
 from silri.nn.augment import Points, seen_from_first
 
-FARTHEST_M = 10.0  # positions that spread further over the demonstrations are not in metres
+LARGEST_DEVIATION_M = 2.0  # of a position over the demonstrations; more is no table in metres
 
 
 class Normalizer(struct.PyTreeNode):
@@ -45,7 +45,7 @@ class Normalizer(struct.PyTreeNode):
 
         Raises:
             ConfigError: the spec has an observation that is not a float vector, or positions that
-                cannot be in metres.
+                cannot be in metres are to be features in metres.
         """
         images = [key for key, array in spec.observation.items() if array.dtype == "uint8"]
         if images:
@@ -64,13 +64,13 @@ class Normalizer(struct.PyTreeNode):
             tuple((key, places) for key, places in named.items() if places)
             for named in (spec.points, spec.objects, spec.goals)
         )
-        for key, places in points:
-            spread = float(np.max(np.asarray(std[key])[np.ravel(places)]))
-            if spread > FARTHEST_M:
+        for key, places in points if unit else ():
+            deviation = float(np.max(np.asarray(std[key])[np.ravel(places)]))
+            if deviation > LARGEST_DEVIATION_M:
                 raise ConfigError(
-                    f"points of '{key}': positions of {spec.name} deviate by {spread:.4g} in the "
-                    "demonstrations, so they are not in metres; give observations in metres, or "
-                    "name no points (nothing is shifted then)"
+                    f"points of '{key}': a position of {spec.name} has a standard deviation of "
+                    f"{deviation:.4g} in the demonstrations, more than {LARGEST_DEVIATION_M:g} "
+                    "metres; give observations in metres, or set agent.relative to 0"
                 )
         return cls(mean=mean, std=std, points=points, objects=objects, goals=goals, unit=unit)
 
