@@ -64,14 +64,8 @@ class Normalizer(struct.PyTreeNode):
             tuple((key, places) for key, places in named.items() if places)
             for named in (spec.points, spec.objects, spec.goals)
         )
-        for key, places in points if unit else ():
-            deviation = float(np.max(np.asarray(std[key])[np.ravel(places)]))
-            if deviation > LARGEST_DEVIATION_M:
-                raise ConfigError(
-                    f"points of '{key}': a position of {spec.name} has a standard deviation of "
-                    f"{deviation:.4g} in the demonstrations, more than {LARGEST_DEVIATION_M:g} "
-                    "metres; give observations in metres, or set agent.relative to 0"
-                )
+        if unit and statistics is not None:
+            _check_metres(spec, points, statistics)
         return cls(mean=mean, std=std, points=points, objects=objects, goals=goals, unit=unit)
 
     def features(self, observation: Mapping[str, jax.Array | np.ndarray]) -> jax.Array:
@@ -91,3 +85,18 @@ class Normalizer(struct.PyTreeNode):
             vectors = {key: jnp.asarray(observation[key], jnp.float32) for key, _ in self.points}
             parts.append(seen_from_first(vectors, self.points) / self.unit)
         return jnp.concatenate(parts, axis=-1)
+
+
+def _check_metres(
+    spec: EnvSpec, points: Points, statistics: Mapping[str, tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Raise ConfigError for positions that vary as none on a table in metres do."""
+    for key, places in points:
+        _, std = statistics[key]
+        deviation = float(np.max(std[np.ravel(places)]))
+        if deviation > LARGEST_DEVIATION_M:
+            raise ConfigError(
+                f"points of '{key}': a position of {spec.name} has a standard deviation of "
+                f"{deviation:.4g} in the demonstrations, more than {LARGEST_DEVIATION_M:g} "
+                "metres; give observations in metres, or set agent.relative to 0"
+            )
