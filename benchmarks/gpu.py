@@ -1,11 +1,12 @@
 """What a GPU changes: seconds, and results.
 
-    python benchmarks/gpu.py [--out docs/results/gpu/gpu.json]
+    python benchmarks/gpu.py [--out docs/results/gpu/gpu.json] [--parts agreement] [--agents silri]
 
 One process, one machine, its CPU and its GPU in turns: a learner iteration at several batch sizes
 with the batch coming from the host, as in training; one decision; and how far the two devices are
 apart after iterations on the same batches with the same random draws, in TF32 (JAX's default on
-such a card) and in float32. Without a GPU it says so and ends.
+such a card) and in float32. ``--parts``, ``--agents`` and ``--precisions`` leave the rest out: a
+machine that is lent for minutes can do several at once. Without a GPU it says so and ends.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from silri.agents.base import Agent
 from silri.agents.registry import load_agent
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.core.transition import Batch, fake_batch
+from silri.runtime.backend import prepare_jax
 
 SPEC = EnvSpec(
     "benchmark",
@@ -34,6 +36,7 @@ SPEC = EnvSpec(
     ActionSpec(4, (3,)),
     100,
 )
+PARTS = ("iteration_ms", "decision_ms", "agreement")
 AGENTS = ("silri", "hil_serl")
 BATCHES = (128, 1024, 4096)
 MARKS = (1, 10, 100)  # iterations after which the devices are compared
@@ -47,7 +50,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("docs/results/gpu/gpu.json"))
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=AGENTS)
+    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     chosen = parser.parse_args()
+    prepare_jax()  # with several at once none may take the memory of all
     gpus = [device for device in jax.devices() if device.platform == "gpu"]
     if not gpus:
         raise SystemExit(
@@ -60,20 +67,23 @@ def main() -> None:
         "jax": jax.__version__,
     }
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    for name, measure in (
-        ("iteration_ms", lambda: iterations(devices, chosen.rounds)),
-        ("decision_ms", lambda: decisions(devices, chosen.rounds)),
-        ("agreement", lambda: agreement(devices)),
-    ):
-        result[name] = measure()
+    measures: dict[str, Callable[[], Any]] = {
+        "iteration_ms": lambda: iterations(chosen.agents, devices, chosen.rounds),
+        "decision_ms": lambda: decisions(chosen.agents, devices, chosen.rounds),
+        "agreement": lambda: agreement(chosen.agents, devices, chosen.precisions),
+    }
+    for name in chosen.parts:
+        result[name] = measures[name]()
         print(name, json.dumps(result[name], indent=1), flush=True)
         chosen.out.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def iterations(devices: dict[str, Any], rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+def iterations(
+    names: Sequence[str], devices: dict[str, Any], rounds: int
+) -> dict[str, dict[str, dict[str, float]]]:
     """Milliseconds of an iteration: agent and batch size -> device -> best and median round."""
     table = {}
-    for name in AGENTS:
+    for name in names:
         for size in BATCHES:
             calls = {
                 label: _iterate(_agent(name, device, size), size)
@@ -96,10 +106,12 @@ def _iterate(agent: Agent, size: int) -> Callable[[], None]:
     return call
 
 
-def decisions(devices: dict[str, Any], rounds: int) -> dict[str, dict[str, dict[str, float]]]:
+def decisions(
+    names: Sequence[str], devices: dict[str, Any], rounds: int
+) -> dict[str, dict[str, dict[str, float]]]:
     """Milliseconds of ``act`` with the device idle: agent -> device -> best and median round."""
     table = {}
-    for name in AGENTS:
+    for name in names:
         calls = {label: _act(_agent(name, device, BATCHES[0])) for label, device in devices.items()}
         table[name] = _rounds(calls, rounds, DECISIONS)
     return table
@@ -131,11 +143,13 @@ def _rounds(
     }
 
 
-def agreement(devices: dict[str, Any]) -> dict[str, dict[str, list[dict[str, float]]]]:
+def agreement(
+    names: Sequence[str], devices: dict[str, Any], precisions: Sequence[str]
+) -> dict[str, dict[str, list[dict[str, float]]]]:
     """Mean actions on held-out observations: root mean square differences, beside the spread."""
     return {
-        name: {label: _apart(name, devices, precision) for label, precision in PRECISIONS.items()}
-        for name in AGENTS
+        name: {label: _apart(name, devices, PRECISIONS[label]) for label in precisions}
+        for name in names
     }
 
 

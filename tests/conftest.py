@@ -20,6 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
+    # With JAX_PLATFORMS=cuda,cpu several workers share the GPU's memory.
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     # (B,) + (B, 1) broadcasting to (B, B) is the classic critic bug: here it raises.
     "JAX_NUMPY_RANK_PROMOTION": "raise",
     "JAX_NUMPY_DTYPE_PROMOTION": "strict",

@@ -240,14 +240,18 @@ def test_novelty_is_large_where_nobody_has_shown_anything(spec):
     for seed in range(4):
         agent, _ = agent.update_guidance(_tile(_two_regions(spec, seed), 50))
 
-    def at(x):
-        observation = {k: np.zeros((1, *v.shape), np.float32) for k, v in spec.observation.items()}
+    def human(x, others=0.0):
+        observation = {
+            key: np.full((1, *array.shape), others, np.float32)
+            for key, array in spec.observation.items()
+        }
         observation["state"][:, 0] = x
         return agent.human(agent.normalizer.features(observation))
 
-    (_, sure, known), (_, unsure, noisy), (_, _, nowhere) = at(-1.0), at(1.0), at(8.0)
+    (_, sure, known), (_, unsure, noisy) = human(-1.0), human(1.0)
+    _, _, nowhere = human(2.0, others=2.0)
     assert unsure.mean() > 4 * sure.mean()  # inconsistent, but known:
-    assert nowhere[0] > max(known[0], noisy[0])
+    assert nowhere[0] > 4 * max(known[0], noisy[0])
     loose = agent.replace(config=replace(agent.config, novelty_weight=1.0))
     gain = loose.allowed(sure, known) - agent.allowed(sure, known)
     np.testing.assert_allclose(gain, known, rtol=1e-3, atol=1e-6)

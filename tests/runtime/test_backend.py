@@ -17,14 +17,14 @@ print(json.dumps([os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"], jax.config.jax_pl
 """
 
 
-def run(code, **environment):
+def run(code, *arguments, **environment):
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in ("JAX_PLATFORMS", "XLA_PYTHON_CLIENT_PREALLOCATE")
     }
     result = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", code, *arguments],
         env={**kept, "SILRI_COMPILATION_CACHE": "", **environment},
         capture_output=True,
         text=True,
@@ -54,3 +54,26 @@ def test_a_command_does_not_use_jax_before_it_is_prepared(module):
     run(f"import silri.cli.{module}, {needs}", JAX_PLATFORMS="nowhere")
     with pytest.raises(AssertionError, match="nowhere"):
         run("import jax; jax.devices()", JAX_PLATFORMS="nowhere")
+
+
+PREPARED = """
+import sys
+import jax
+import silri.cli.{module} as verb
+
+def prepared(**_):
+    jax.config.update("jax_num_cpu_devices", 1)  # raises once JAX has been used
+    print("prepared")
+    sys.exit()
+
+verb.prepare_jax = prepared
+verb.main(sys.argv[1:])
+"""
+
+
+def test_checking_a_new_run_does_not_use_jax(tmp_path):
+    # It would take three quarters of a GPU's memory before anybody said otherwise.
+    code = PREPARED.format(module="train")
+    assert run(code, "--steps", "1", "--out", str(tmp_path / "run")) == "prepared\n"
+    assert run(code, "--resume", str(tmp_path / "run")) == "prepared\n"
+    assert run(PREPARED.format(module="eval"), str(tmp_path / "run")) == "prepared\n"

@@ -23,7 +23,7 @@ from silri.evaluation.evaluate import evaluate, mean_actor
 from silri.evaluation.plots import plot_learning_curves
 from silri.evaluation.summary import summarise
 from silri.intervention.operators import OperatorConfig
-from silri.nn.normalizer import Normalizer
+from silri.nn.normalizer import require_vectors
 from silri.runtime.backend import prepare_jax
 from silri.runtime.folder import RunFolder
 from silri.runtime.local import LocalRun
@@ -181,7 +181,7 @@ def _check(config: RunConfig) -> None:
     env = config.env.create()
     demonstrates = config.data.dataset is None and config.data.demos > 0
     make_operator(config, env, demonstrating=demonstrates)
-    Normalizer.create(env.env_spec, None)  # refuses what no agent can learn from
+    require_vectors(env.env_spec)
     env.close()
     if config.data.dataset is not None and not Path(config.data.dataset).is_dir():
         raise ConfigError(f"data.dataset: there is no folder {config.data.dataset}")

@@ -47,11 +47,7 @@ class Normalizer(struct.PyTreeNode):
             ConfigError: the spec has an observation that is not a float vector, or positions that
                 cannot be in metres are to be features in metres.
         """
-        images = [key for key, array in spec.observation.items() if array.dtype == "uint8"]
-        if images:
-            raise ConfigError(
-                f"{spec.name} has image observations {images}; this version trains on vectors"
-            )
+        require_vectors(spec)
         mean, std = {}, {}
         for key, array in spec.observation.items():
             zero, one = np.zeros(array.shape, np.float32), np.ones(array.shape, np.float32)
@@ -85,6 +81,15 @@ class Normalizer(struct.PyTreeNode):
             vectors = {key: jnp.asarray(observation[key], jnp.float32) for key, _ in self.points}
             parts.append(seen_from_first(vectors, self.points) / self.unit)
         return jnp.concatenate(parts, axis=-1)
+
+
+def require_vectors(spec: EnvSpec) -> None:
+    """Raise ConfigError for observations that no agent can learn from. Needs no JAX."""
+    images = [key for key, array in spec.observation.items() if array.dtype == "uint8"]
+    if images:
+        raise ConfigError(
+            f"{spec.name} has image observations {images}; this version trains on vectors"
+        )
 
 
 def _check_metres(

@@ -91,3 +91,17 @@ def test_a_claim_outlives_the_benchmark_that_made_it(benchmark_processes, tmp_pa
             assert len(list(tmp_path.glob("*-1.lock"))) == 1
     finally:
         os.kill(other, 9)
+
+
+@pytest.mark.parametrize(("said", "expected"), [(None, "cpu"), ("cuda", "cuda"), ("", "")])
+def test_a_cell_computes_on_the_cpu_unless_somebody_says_otherwise(
+    tmp_path, monkeypatch, said, expected
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("JAX_PLATFORMS", raising=False)
+    if said is not None:
+        monkeypatch.setenv("JAX_PLATFORMS", said)
+    code = "import os; print(os.environ['JAX_PLATFORMS'], end='')"
+    with (tmp_path / "log").open("w") as log:
+        assert spawn((sys.executable, "-S", "-c", code), log, {}).wait() == 0
+    assert (tmp_path / "log").read_text() == expected

@@ -15,6 +15,9 @@ from typing import TextIO
 # One core per run: libraries that count the machine's cores would fight for it.
 _POOLS = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
 ONE_THREAD = {f"{name}_THREADS": "1" for name in _POOLS}
+# What the user's environment overrides. Cells that share a GPU are several times slower than with a
+# core each (docs/scaling.md).
+UNLESS_SAID = {"JAX_PLATFORMS": "cpu"}
 
 
 def cores() -> list[int]:
@@ -38,7 +41,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **ONE_THREAD, **environment},
+            env={**UNLESS_SAID, **os.environ, **ONE_THREAD, **environment},
             pass_fds=(claim.fileno(),),
             start_new_session=True,
         )
