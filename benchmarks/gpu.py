@@ -1,12 +1,13 @@
 """What a GPU changes: seconds, and results.
 
-    python benchmarks/gpu.py [--out docs/results/gpu/gpu.json] [--parts agreement] [--agents silri]
+    python benchmarks/gpu.py
+    python benchmarks/gpu.py --parts agreement --out docs/results/gpu/agreement.json
 
 One process, one machine, its CPU and its GPU in turns: a learner iteration at several batch sizes
 with the batch coming from the host, as in training; one decision; and how far the two devices are
 apart after iterations on the same batches with the same random draws, in TF32 (JAX's default on
-such a card) and in float32. ``--parts``, ``--agents`` and ``--precisions`` leave the rest out: a
-machine that is lent for minutes can do several at once. Without a GPU it says so and ends.
+such a card) and in float32. ``--parts``, ``--agents`` and ``--precisions`` leave out the rest:
+pieces of ``agreement`` may run at the same time, timings may not. Without a GPU it says so and ends.
 """
 
 from __future__ import annotations
@@ -49,11 +50,14 @@ def main() -> None:
     """Measure, print and save."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--out", type=Path, default=Path("docs/results/gpu/gpu.json"))
+    parser.add_argument("--out", type=Path, help="default, of all parts: docs/results/gpu/gpu.json")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--agents", nargs="+", choices=AGENTS, default=AGENTS)
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     chosen = parser.parse_args()
+    if chosen.out is None and chosen.parts != PARTS:
+        parser.error("--parts needs --out: the default file holds all of them")
+    out = chosen.out or Path("docs/results/gpu/gpu.json")
     prepare_jax()  # with several at once none may take the memory of all
     gpus = [device for device in jax.devices() if device.platform == "gpu"]
     if not gpus:
@@ -66,7 +70,7 @@ def main() -> None:
         "cores": len(os.sched_getaffinity(0)),
         "jax": jax.__version__,
     }
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
     measures: dict[str, Callable[[], Any]] = {
         "iteration_ms": lambda: iterations(chosen.agents, devices, chosen.rounds),
         "decision_ms": lambda: decisions(chosen.agents, devices, chosen.rounds),
@@ -75,7 +79,7 @@ def main() -> None:
     for name in chosen.parts:
         result[name] = measures[name]()
         print(name, json.dumps(result[name], indent=1), flush=True)
-        chosen.out.write_text(json.dumps(result, indent=1) + "\n")
+        out.write_text(json.dumps(result, indent=1) + "\n")
 
 
 def iterations(

@@ -61,9 +61,9 @@ import sys
 import jax
 import silri.cli.{module} as verb
 
-def prepared(**_):
+def prepared(*, decides=False):
     jax.config.update("jax_num_cpu_devices", 1)  # raises once JAX has been used
-    print("prepared")
+    print("prepared", decides)
     sys.exit()
 
 verb.prepare_jax = prepared
@@ -71,9 +71,15 @@ verb.main(sys.argv[1:])
 """
 
 
-def test_checking_a_new_run_does_not_use_jax(tmp_path):
-    # It would take three quarters of a GPU's memory before anybody said otherwise.
-    code = PREPARED.format(module="train")
-    assert run(code, "--steps", "1", "--out", str(tmp_path / "run")) == "prepared\n"
-    assert run(code, "--resume", str(tmp_path / "run")) == "prepared\n"
-    assert run(PREPARED.format(module="eval"), str(tmp_path / "run")) == "prepared\n"
+@pytest.mark.parametrize(
+    ("module", "arguments", "decides"),
+    [
+        ("train", ("--steps", "1"), False),
+        ("train", ("--steps", "1", "--runtime", "cluster"), True),
+        ("learner", ("--steps", "1"), True),
+        ("eval", ("runs/none",), False),
+    ],
+)
+def test_a_command_is_prepared_before_it_does_anything(module, arguments, decides):
+    # Checking a new run already uses JAX when it loads the policy of --expert-run.
+    assert run(PREPARED.format(module=module), *arguments) == f"prepared {decides}\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from silri.cli.train import Arguments, open_run
 from silri.core.errors import ConfigError, UsageError
+from silri.runtime.backend import prepare_jax
 
 DESCRIPTION = """Learn from robots on this and other machines: the learner, the store's single
 writer and Ray's head. Robots join with 'silri actor --address HOST:PORT --name NAME'.
@@ -32,6 +33,7 @@ def main(arguments: list[str]) -> int:
     from silri.cli.cluster import Ports, run_learner
     from silri.runtime.cluster.security import default_token_path
 
+    prepare_jax(decides=True)  # the learner is a process of its own
     folder, config, chosen = open_run(
         arguments, LearnerArguments, "silri learner", DESCRIPTION, _check
     )

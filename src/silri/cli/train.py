@@ -65,6 +65,7 @@ def main(arguments: list[str]) -> int:
     runtime = taken.get("runtime", "local")
     if runtime not in RUNTIMES:
         raise unknown_name("runtime", runtime, RUNTIMES)
+    prepare_jax(decides=runtime == "cluster")  # there the learner is a process of its own
     check = _check_local if runtime == "local" else _check_cluster
     folder, config, chosen = open_run(taken.rest, Arguments, "silri train", DESCRIPTION, check)
     if runtime == "local":
@@ -134,6 +135,7 @@ def run(folder: RunFolder, config: RunConfig) -> int:
 
 def learn_from_robots(folder: RunFolder, config: RunConfig, stop: Callable[[], bool]) -> int:
     """The learner's process of a cluster run."""
+    prepare_jax()
     from silri.runtime.cluster.learner import Learner
 
     def create(config: RunConfig, folder: RunFolder, **keywords: Any) -> Learner:
@@ -150,7 +152,6 @@ def _learn(
     config: RunConfig,
     stop: Callable[[], bool],
 ) -> int:
-    prepare_jax()
     evaluation_env, layouts = config.env.create(), config.evaluation
     console = Console(config, folder.path)
     with console:

@@ -44,8 +44,8 @@ class Normalizer(struct.PyTreeNode):
         """From (mean, std) per key; without statistics, the identity.
 
         Raises:
-            ConfigError: the spec has an observation that is not a float vector, or positions that
-                cannot be in metres are to be features in metres.
+            ConfigError: the spec has image observations, or positions that cannot be in metres are
+                to be features in metres.
         """
         require_vectors(spec)
         mean, std = {}, {}
@@ -84,7 +84,7 @@ class Normalizer(struct.PyTreeNode):
 
 
 def require_vectors(spec: EnvSpec) -> None:
-    """Raise ConfigError for observations that no agent can learn from. Needs no JAX."""
+    """Raise ConfigError for observations that no agent can learn from."""
     images = [key for key, array in spec.observation.items() if array.dtype == "uint8"]
     if images:
         raise ConfigError(

@@ -93,7 +93,7 @@ def test_a_claim_outlives_the_benchmark_that_made_it(benchmark_processes, tmp_pa
         os.kill(other, 9)
 
 
-@pytest.mark.parametrize(("said", "expected"), [(None, "cpu"), ("cuda", "cuda"), ("", "")])
+@pytest.mark.parametrize(("said", "expected"), [(None, "cpu"), ("cuda", "cuda"), ("", "cpu")])
 def test_a_cell_computes_on_the_cpu_unless_somebody_says_otherwise(
     tmp_path, monkeypatch, said, expected
 ):

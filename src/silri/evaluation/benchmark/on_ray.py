@@ -12,13 +12,13 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from silri.core.errors import SilriError, UsageError
-from silri.evaluation.benchmark.pinning import spawn
+from silri.evaluation.benchmark.pinning import platform, spawn
 from silri.evaluation.benchmark.plan import Job
 from silri.evaluation.benchmark.runner import INTERRUPTED, POLL_S, Handle, open_log
 from silri.runtime.cluster.security import authenticated, default_token_path, ensure_token
@@ -74,22 +74,26 @@ class RayStarter:
         # Not retried: a cell that was killed is resumed by the next 'silri bench'.
         remote = ray.remote(num_cpus=1, max_retries=0)(run_command)
         here = str(Path.cwd())
-        return _Remote(ray, remote.remote(list(command), job, here))
+        return _Remote(ray, remote.remote(list(command), job, here, platform()))
 
     def close(self) -> None:
         """Leave the cluster; one that was started for this ends."""
         import_ray().shutdown()
 
 
-def run_command(command: Sequence[str], job: Job, folder: str) -> int:
+def run_command(
+    command: Sequence[str], job: Job, folder: str, environment: Mapping[str, str]
+) -> int:
     """On a worker: run a cell's command in ``folder``; when cancelled, let it save itself.
+
+    ``environment`` is what whoever typed the command says of a cell's.
 
     Raises:
         SilriError: somebody else runs this cell.
     """
     os.chdir(folder)  # of whoever typed the command: paths may be relative to it
     with open_log(job, command) as log:
-        process = spawn(command, log, {})
+        process = spawn(command, log, environment)
     try:
         # Not wait(): Ray's cancelling does not wake a thread that sleeps in the kernel.
         while (code := process.poll()) is None:

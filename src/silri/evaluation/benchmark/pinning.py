@@ -15,9 +15,14 @@ from typing import TextIO
 # One core per run: libraries that count the machine's cores would fight for it.
 _POOLS = ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "VECLIB_MAXIMUM", "NUMEXPR_NUM")
 ONE_THREAD = {f"{name}_THREADS": "1" for name in _POOLS}
-# What the user's environment overrides. Cells that share a GPU are several times slower than with a
-# core each (docs/scaling.md).
-UNLESS_SAID = {"JAX_PLATFORMS": "cpu"}
+
+
+def platform() -> dict[str, str]:
+    """Where cells compute: on the CPU, unless this process's environment says otherwise.
+
+    Cells that share a GPU are slower than with a core each (docs/scaling.md).
+    """
+    return {"JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS") or "cpu"}
 
 
 def cores() -> list[int]:
@@ -32,7 +37,8 @@ def spawn(
 ) -> subprocess.Popen[bytes]:
     """A process on a core that no other benchmark of this user is on, if there is one.
 
-    It is deaf to this terminal's Ctrl-C: it is asked to stop once, by us.
+    It has this process's environment, one thread (``ONE_THREAD``), :func:`platform` and, before
+    these, ``environment``. It is deaf to this terminal's Ctrl-C: it is asked to stop once, by us.
     """
     core, claim = _claim_core()
     with claim, _on_core(core):
@@ -41,7 +47,7 @@ def spawn(
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**UNLESS_SAID, **os.environ, **ONE_THREAD, **environment},
+            env={**os.environ, **ONE_THREAD, **platform(), **environment},
             pass_fds=(claim.fileno(),),
             start_new_session=True,
         )
