@@ -7,7 +7,7 @@ One process, one machine, its CPU and its GPU in turns: a learner iteration at s
 with the batch coming from the host, as in training; one decision; and how far the two devices are
 apart after iterations on the same batches with the same random draws, in TF32 (JAX's default on
 such a card) and in float32. ``--parts``, ``--agents`` and ``--precisions`` leave out the rest:
-pieces of ``agreement`` may run at the same time, timings may not. Without a GPU it says so and ends.
+pieces of ``agreement`` may run at the same time, timings not. Without a GPU it says so and ends.
 """
 
 from __future__ import annotations

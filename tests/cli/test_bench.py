@@ -179,11 +179,20 @@ def test_a_suite_from_nothing_to_its_report(silri, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
+@pytest.mark.parametrize(
+    "where",
+    [
+        pytest.param((), id="cores"),
+        pytest.param(("--ray", "local"), id="ray", marks=pytest.mark.xdist_group("cluster")),
+    ],
+)
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, where):
+    if where:
+        pytest.importorskip("ray")
     path, out = tiny(tmp_path, steps=600), tmp_path / "out"
     command = [sys.executable, "-m", "silri.cli.main", "bench", str(path), "--out", str(out)]
-    command += ["--variants", "hg_dagger"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command += ["--variants", "hg_dagger", *where]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}  # Ray's token
     run = out / "tiny" / "point_hg_dagger_steady_s0"
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
