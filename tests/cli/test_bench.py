@@ -189,7 +189,7 @@ def test_a_suite_from_nothing_to_its_report(silri, tmp_path, monkeypatch):
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, where):
     if where:
         pytest.importorskip("ray")
-    path, out = tiny(tmp_path, steps=600), tmp_path / "out"
+    path, out = tiny(tmp_path, steps=3000), tmp_path / "out"  # Ray passes Ctrl-C on after a while
     command = [sys.executable, "-m", "silri.cli.main", "bench", str(path), "--out", str(out)]
     command += ["--variants", "hg_dagger", *where]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(tmp_path)}  # Ray's token
