@@ -51,12 +51,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, help="default, of all parts: docs/results/gpu/gpu.json")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
-    parser.add_argument("--agents", nargs="+", choices=AGENTS, default=AGENTS)
-    parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
+    everything = {"parts": PARTS, "agents": AGENTS, "precisions": tuple(PRECISIONS)}
+    for name, values in everything.items():
+        parser.add_argument(f"--{name}", nargs="+", choices=values, default=values)
     chosen = parser.parse_args()
-    if chosen.out is None and chosen.parts != PARTS:
-        parser.error("--parts needs --out: the default file holds all of them")
+    for name, values in everything.items():
+        if chosen.out is None and set(getattr(chosen, name)) != set(values):
+            parser.error(f"--{name} needs --out: the default file holds all of them")
     out = chosen.out or Path("docs/results/gpu/gpu.json")
     prepare_jax()  # with several at once none may take the memory of all
     gpus = [device for device in jax.devices() if device.platform == "gpu"]
