@@ -17,10 +17,12 @@ demo: sync  ## train SiLRI on the default task, on the CPU, without a display
 	@tools/demo.sh
 
 test: sync  ## run the tests, the slow ones left out
-	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --durations 8 $(PYTEST)
 
 slow: sync  ## run the slow tests
-	$(BIN)/python -m pytest -m slow -n $(WORKERS) --dist loadgroup $(PYTEST)
+	$(BIN)/python -m pytest -m "slow and alone" --durations 5 $(PYTEST)
+	$(BIN)/python -m pytest -m "slow and not alone" -n $(WORKERS) --dist loadgroup --durations 15 \
+		$(PYTEST)
 
 # The stamp is newer than pyproject.toml: nothing to install, so that every verb can depend on this.
 sync: $(SYNCED)  ## set up .venv, or bring it up to date
@@ -42,8 +44,15 @@ type: sync  ## check the types
 
 check: lint type  ## lint, formatting, types
 
-docs: sync  ## check that what the documents name exists
-	$(BIN)/python -m pytest tests/test_docs.py
+# The pages open from build/site without a server; only the search needs one.
+docs: sync  ## build the site and check the documents; SERVE=1 shows it
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+ifdef SERVE
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs serve --dev-addr 127.0.0.1:8000
+else
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_site.py
+	@echo "build/site/index.html"
+endif
 
 build: sync  ## build the wheel, install it in a clean environment, run it
 	tools/smoke.sh $(BIN)/python

@@ -1,7 +1,7 @@
 """Does the control loop keep 20 Hz while a learner saturates the other core?
 
     python benchmarks/control_loop.py                      10 minutes of each loop
-    python benchmarks/control_loop.py --minutes 0.5        a glance
+    python benchmarks/control_loop.py --minutes 0.5 --out a.json --figure a.png     a glance
     python benchmarks/control_loop.py --unprotected        without priorities: what they are for
     python benchmarks/control_loop.py --plot FILE.json     draw a finished measurement again
 
@@ -31,8 +31,8 @@ from typing import Any
 
 import numpy as np
 
-from silri.runtime.histogram import BUCKETS, Histogram
-from silri.runtime.priority import (
+from silri.runtime.pace.histogram import BUCKETS, Histogram
+from silri.runtime.pace.priority import (
     control_core,
     favour_control,
     limit_threads,
@@ -57,13 +57,12 @@ def learner(core: int | None, protected: bool, path: Path) -> None:
     import jax
 
     from silri.agents.registry import load_agent
-    from silri.configs.run import EnvConfig
+    from silri.configs.run import RunConfig
     from silri.core.transition import fake_batch
 
-    entry = load_agent("silri")
-    config = entry.presets["default"].config
-    spec = EnvConfig(name=ENV).create().env_spec
-    agent = entry.agent.create(config, spec, None, 0)
+    run = RunConfig.from_preset(env_name=ENV)
+    config, spec = run.agent, run.create_env().env_spec
+    agent = load_agent(run.agent_name).agent.create(config, spec, 0, run.augment)
     batch = fake_batch(spec, (config.utd, config.batch_size))
     agent, _ = agent.update(batch)
     jax.block_until_ready(agent)
@@ -119,12 +118,12 @@ class Ours:
     """What a robot's control process runs, episode after episode."""
 
     def __init__(self, hz: float) -> None:
-        from silri.configs.run import EnvConfig, RunConfig
+        from silri.configs.run import RunConfig
         from silri.core.clock import MonotonicClock
         from silri.intervention.arbiter import Arbiter
+        from silri.runtime.pace.realtime import PacedEnv, Pacer, TimedPolicy
+        from silri.runtime.pace.timing import LoopTiming
         from silri.runtime.prepare import make_operator
-        from silri.runtime.realtime import PacedEnv, Pacer, TimedPolicy
-        from silri.runtime.timing import LoopTiming
 
         periods = self.periods = []
 
@@ -134,14 +133,14 @@ class Ours:
                 periods.append(wake.period)
                 return wake
 
-        config = RunConfig.from_preset(env=EnvConfig(name=ENV))
-        env = config.env.create()
+        config = RunConfig.from_preset(env_name=ENV)
+        env = config.create_env()
         self.spec = env.env_spec
         self.pacer = RecordingPacer(MonotonicClock(), hz)
         self.notices: list[str] = []
         self.timing = LoopTiming(hz, lambda text, details: self.notices.append(text))
         self.env = PacedEnv(env, self.pacer, self.timing)
-        self.policy = TimedPolicy(_policy(self.spec), self.pacer, self.timing)
+        self.policy = TimedPolicy(_policy(config, self.spec), self.pacer, self.timing)
         self.operator = make_operator(config, env)
         self.arbiter = Arbiter(self.spec.action, config.runtime.blend_steps)
         self.episodes = 0
@@ -149,7 +148,7 @@ class Ours:
     def episode(self) -> int:
         """Drive one; returns its steps."""
         from silri.data.episode import EpisodeBuilder
-        from silri.runtime.realtime import no_garbage_collection
+        from silri.runtime.pace.realtime import no_garbage_collection
         from silri.runtime.rollout import rollout
 
         index, self.episodes = self.episodes, self.episodes + 1
@@ -172,11 +171,10 @@ class Ours:
         return len(builder)
 
 
-def _policy(spec: Any) -> Any:
+def _policy(config: Any, spec: Any) -> Any:
     from silri.agents.registry import load_agent
 
-    entry = load_agent("silri")
-    agent = entry.agent.create(entry.presets["default"].config, spec, None, 0)
+    agent = load_agent(config.agent_name).agent.create(config.agent, spec, 0, config.augment)
 
     class Policy:
         version = 0

@@ -1,4 +1,4 @@
-"""Meta-World's scripted experts with and without disturbances, for docs/robustness.md.
+"""Meta-World's scripted experts with and without disturbances, for docs/explanation/robustness.md.
 
     python benchmarks/disturbance.py                 all tasks, 100 layouts (about 3 minutes)
     python benchmarks/disturbance.py push-v3         one task
@@ -12,9 +12,10 @@ import argparse
 
 import numpy as np
 
-from silri.envs.config import EnvConfig
+from silri.envs.config import MetaworldConfig
 from silri.envs.metaworld import MetaworldEnv
 from silri.envs.metaworld_disturbance import KINDS, TARGETS
+from silri.envs.registry import create_env
 from silri.evaluation.disturbance import UNDISTURBED, evaluate_disturbed
 from silri.evaluation.statistics import wilson_interval
 
@@ -40,8 +41,8 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"| task | undisturbed | {' | '.join(KINDS)} |\n| --- |{' --- |' * (1 + len(KINDS))}")
     for task in arguments.tasks:
-        config = EnvConfig(name=f"metaworld/{task}", reset_range=arguments.reset_range)
-        env = config.create()
+        config = MetaworldConfig(reset_range=arguments.reset_range)
+        env = create_env(f"metaworld/{task}", config)
         assert isinstance(env, MetaworldEnv)
         cells = [
             cell(env, arguments.episodes, kind) if kind in (UNDISTURBED, *env.disturbances) else "-"

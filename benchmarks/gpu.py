@@ -7,7 +7,9 @@ One process, one machine, its CPU and its GPU in turns: a learner iteration at s
 with the batch coming from the host, as in training; one decision; and how far the two devices are
 apart after iterations on the same batches with the same random draws, in TF32 (JAX's default on
 such a card) and in float32. ``--parts``, ``--agents`` and ``--precisions`` leave out the rest:
-pieces of ``agreement`` may run at the same time, timings not. Without a GPU it says so and ends.
+pieces of ``agreement`` may run at the same time, timings not. Without a GPU it says so and ends;
+``--smoke`` is a few small measurements to see that it works, with the CPU in place of a GPU that
+is not there.
 """
 
 from __future__ import annotations
@@ -51,6 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--out", type=Path, help="default, of all parts: docs/results/gpu/gpu.json")
+    parser.add_argument("--smoke", action="store_true", help="small: nothing to quote; needs --out")
     everything = {"parts": PARTS, "agents": AGENTS, "precisions": tuple(PRECISIONS)}
     for name, values in everything.items():
         parser.add_argument(f"--{name}", nargs="+", choices=values, default=values)
@@ -58,9 +61,16 @@ def main() -> None:
     for name, values in everything.items():
         if chosen.out is None and set(getattr(chosen, name)) != set(values):
             parser.error(f"--{name} needs --out: the default file holds all of them")
+    if chosen.smoke and chosen.out is None:
+        parser.error("--smoke needs --out: the default file holds measurements")
+    rounds, batches, marks = chosen.rounds, BATCHES, MARKS
+    if chosen.smoke:
+        rounds, batches, marks = 1, (16,), (1, 2)
     out = chosen.out or Path("docs/results/gpu/gpu.json")
     prepare_jax()  # with several at once none may take the memory of all
     gpus = [device for device in jax.devices() if device.platform == "gpu"]
+    if chosen.smoke and not gpus:
+        gpus = jax.devices("cpu")
     if not gpus:
         raise SystemExit(
             f"no GPU: JAX has {jax.devices()}; pip install 'silri[cuda13]' on a machine with one"
@@ -73,9 +83,9 @@ def main() -> None:
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     measures: dict[str, Callable[[], Any]] = {
-        "iteration_ms": lambda: iterations(chosen.agents, devices, chosen.rounds),
-        "decision_ms": lambda: decisions(chosen.agents, devices, chosen.rounds),
-        "agreement": lambda: agreement(chosen.agents, devices, chosen.precisions),
+        "iteration_ms": lambda: iterations(chosen.agents, devices, rounds, batches),
+        "decision_ms": lambda: decisions(chosen.agents, devices, rounds),
+        "agreement": lambda: agreement(chosen.agents, devices, chosen.precisions, marks),
     }
     for name in chosen.parts:
         result[name] = measures[name]()
@@ -84,12 +94,12 @@ def main() -> None:
 
 
 def iterations(
-    names: Sequence[str], devices: dict[str, Any], rounds: int
+    names: Sequence[str], devices: dict[str, Any], rounds: int, batches: Sequence[int]
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Milliseconds of an iteration: agent and batch size -> device -> best and median round."""
     table = {}
     for name in names:
-        for size in BATCHES:
+        for size in batches:
             calls = {
                 label: _iterate(_agent(name, device, size), size)
                 for label, device in devices.items()
@@ -149,24 +159,29 @@ def _rounds(
 
 
 def agreement(
-    names: Sequence[str], devices: dict[str, Any], precisions: Sequence[str]
+    names: Sequence[str],
+    devices: dict[str, Any],
+    precisions: Sequence[str],
+    marks: Sequence[int],
 ) -> dict[str, dict[str, list[dict[str, float]]]]:
     """Mean actions on held-out observations: root mean square differences, beside the spread."""
     return {
-        name: {label: _apart(name, devices, PRECISIONS[label]) for label in precisions}
+        name: {label: _apart(name, devices, PRECISIONS[label], marks) for label in precisions}
         for name in names
     }
 
 
-def _apart(name: str, devices: dict[str, Any], precision: str) -> list[dict[str, float]]:
+def _apart(
+    name: str, devices: dict[str, Any], precision: str, marks: Sequence[int]
+) -> list[dict[str, float]]:
     with jax.default_matmul_precision(precision):
         agents = {label: _agent(name, device, 256) for label, device in devices.items()}
         probe = fake_batch(SPEC, (PROBES,), seed=10**6).observation
         rows = []
-        for count in range(1, MARKS[-1] + 1):
+        for count in range(1, marks[-1] + 1):
             batch = _learnable(count, agents["cpu"].config.utd)
             agents = {label: agent.update(batch)[0] for label, agent in agents.items()}
-            if count in MARKS:
+            if count in marks:
                 means = {
                     label: agent.act_deterministic(probe)[:, :3] for label, agent in agents.items()
                 }
@@ -189,8 +204,8 @@ def _learnable(seed: int, utd: int) -> Batch:
 
 def _agent(name: str, device: Any, size: int) -> Agent:
     entry = load_agent(name)
-    config = replace(entry.presets["default"].config, batch_size=size)
-    return jax.device_put(entry.agent.create(config, SPEC, None, 0), device)
+    config = replace(entry.preset().config, batch_size=size)
+    return jax.device_put(entry.agent.create(config, SPEC, 0), device)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ VIDEO_TOLERANCE = 8  # of 255, on average over a frame
 
 def write(work: Path, dataset: Path | None) -> None:
     """silri's side: every column of every episode, from ``read_dataset``."""
-    from silri.data.dataset import read_dataset
-    from silri.data.export import export
-    from silri.data.survey import Place
+    from silri.store.dataset import read_dataset
+    from silri.store.tools.export import export
+    from silri.store.tools.survey import Place
 
     if dataset is None:
         dataset = work / "episodes"
@@ -51,10 +51,15 @@ def write(work: Path, dataset: Path | None) -> None:
             *("policy_version", "is_intervention", "terminated"),
         ):
             values[f"complementary_info.{name}"] = frames[name]
+        # The files have no NaN: the executed action where nobody drove, 0 for what was not said.
+        driven = frames["is_intervention"][:, None]
+        human = np.where(driven, frames["human_action"], frames["action"])
+        values["complementary_info.human_action"] = human
         names = {name for other in episodes for name in other.diagnostics}
-        for name in names:  # NaN where an episode has none
-            value = episode.diagnostics.get(name, np.full(steps, np.nan, np.float32))
-            values[f"complementary_info.diagnostics.{name.replace('/', '.')}"] = value
+        for name in names:
+            value = episode.diagnostics.get(name, np.zeros(steps, np.float32))
+            said = np.where(np.isnan(value), np.float32(0), value)
+            values[f"complementary_info.diagnostics.{name.replace('/', '.')}"] = said
         for name, value in values.items():
             columns.setdefault(name, []).append(value)
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
@@ -71,7 +76,7 @@ def make_dataset(work: Path) -> None:
     import dataclasses
 
     from silri.core.specs import ArraySpec
-    from silri.data.store import EpisodeStore
+    from silri.store.store import EpisodeStore
 
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     from store import DIAGNOSTICS, SPEC, camera, make_episode

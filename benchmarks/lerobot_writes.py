@@ -71,7 +71,7 @@ def write(work: Path) -> None:
 
 def read(work: Path) -> None:
     """silri's side."""
-    from silri.data.dataset import read_dataset
+    from silri.store.dataset import read_dataset
 
     for kind in ("image", "video"):
         with np.load(work / f"{kind}.npz") as file:

@@ -2,8 +2,9 @@
 
     python benchmarks/operators.py               all presets on four tasks (about 5 minutes)
     python benchmarks/operators.py --ceilings    the scripted expert on all fifty tasks
+    python benchmarks/operators.py --presets expert --tasks door-close-v3 --episodes 2   a glance
 
-Prints Markdown tables for docs/operators.md; ``--ceilings`` also prints what
+Prints Markdown tables for docs/reference/people.md; ``--ceilings`` also prints what
 ``silri.envs.registry.EXPERT_CEILINGS`` must say.
 """
 
@@ -17,12 +18,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from silri.core.protocols import Operator, OperatorView, Privileged
-from silri.envs.config import EnvConfig
+from silri.envs.config import MetaworldConfig
 from silri.envs.metaworld import MetaworldEnv
-from silri.envs.registry import EXPERT_CEILINGS
+from silri.envs.registry import EXPERT_CEILINGS, create_env
 from silri.intervention.arbiter import Arbiter
-from silri.intervention.operators import OperatorConfig
-from silri.intervention.presets import OPERATORS
+from silri.intervention.operators import OperatorContext
+from silri.intervention.presets import EXPERT
+from silri.intervention.registry import OPERATORS, create_operator
+from silri.runtime.demos import demonstrator_of
 
 TASKS: dict[str, float | None] = {
     "drawer-open-v3": None,
@@ -96,20 +99,20 @@ def close(measured: Measured, held: int) -> int:
     return 0
 
 
-def presets(episodes: int) -> None:
+def presets(names: list[str], tasks: list[str], episodes: int) -> None:
     """Print the table of presets."""
-    names = [name for name in OPERATORS.names() if name != "none"]
     lengths = "takeover, steps: mean / median"
     print(f"| preset | task | success alone | steps | {lengths} | error near | far |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name in names:
-        for task, reset_range in TASKS.items():
-            env = EnvConfig(name=f"metaworld/{task}", reset_range=reset_range).create()
+        for task in tasks:
+            layouts = MetaworldConfig(reset_range=TASKS.get(task))
+            env = create_env(f"metaworld/{task}", layouts)
             assert isinstance(env, MetaworldEnv)
-            config = OperatorConfig(name)
-            spec = env.env_spec.action
-            alone = run(env, config.create(spec, demonstrating=True), bad_policy, episodes)
-            helping = run(env, config.create(spec), bad_policy, max(1, episodes // 4))
+            config, spec = OPERATORS.load(name).preset().config, env.env_spec.action
+            person = create_operator(config, OperatorContext(spec, name))
+            alone = run(env, demonstrator_of(person), bad_policy, episodes)
+            helping = run(env, person, bad_policy, max(1, episodes // 4))
             print(
                 f"| {name} | {task} | {np.mean(alone.successes):.2f} "
                 f"| {np.mean(alone.lengths):.0f} "
@@ -119,14 +122,14 @@ def presets(episodes: int) -> None:
             )
 
 
-def ceilings(episodes: int) -> None:
-    """Print the expert's success on all fifty tasks."""
+def ceilings(tasks: list[str], episodes: int) -> None:
+    """Print the expert's success."""
     print("| task | expert | mean steps of a success |\n| --- | --- | --- |")
     rows = {}
-    for task in EXPERT_CEILINGS:
-        env = EnvConfig(name=f"metaworld/{task}").create()
+    for task in tasks:
+        env = create_env(f"metaworld/{task}", MetaworldConfig())
         assert isinstance(env, MetaworldEnv)
-        operator = OperatorConfig("expert").create(env.env_spec.action, demonstrating=True)
+        operator = create_operator(EXPERT, OperatorContext(env.env_spec.action, "expert", True))
         seen = run(env, operator, lambda _, known: known.expert_action, episodes)
         rows[task] = float(np.mean(seen.successes))
         done = [length for length, good in zip(seen.lengths, seen.successes, strict=True) if good]
@@ -150,11 +153,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ceilings", action="store_true", help="the expert on all fifty tasks")
     parser.add_argument("--episodes", type=int, default=100, help="layouts per table row")
-    arguments = parser.parse_args()
-    if arguments.ceilings:
-        ceilings(arguments.episodes)
+    parser.add_argument("--tasks", nargs="+", help="default: four, or all fifty for --ceilings")
+    people = [name for name in OPERATORS.names() if name != "none"]
+    parser.add_argument("--presets", nargs="+", default=people, help="default: all")
+    chosen = parser.parse_args()
+    if chosen.ceilings:
+        ceilings(chosen.tasks or list(EXPERT_CEILINGS), chosen.episodes)
     else:
-        presets(arguments.episodes)
+        presets(chosen.presets, chosen.tasks or list(TASKS), chosen.episodes)
 
 
 if __name__ == "__main__":

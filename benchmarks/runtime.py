@@ -1,13 +1,14 @@
-"""What running robots costs: the table of docs/cluster.md, one row per claim.
+"""What running robots costs: the table of docs/guides/robots.md, one row per claim.
 
-    python benchmarks/runtime.py               all of it, a minute each (about 15 minutes)
+    python benchmarks/runtime.py               all of it, a minute each (about 10 minutes)
     python benchmarks/runtime.py local         the store's share of a local run
     python benchmarks/runtime.py cluster       4 robots together against one alone
     python benchmarks/runtime.py hub           what one hub and one learner can take
-    python benchmarks/runtime.py loop          the control loop's period; longer: control_loop.py
-    python benchmarks/runtime.py store         commits; more: store.py
+    python benchmarks/runtime.py upload        an episode's way, without the wire
+    python benchmarks/runtime.py cluster --seconds 2 --robots 1 --out a.json      a glance
 
-Results go to --out as JSON as they come; --seconds is the length of each measurement.
+Results go to --out as JSON as they come; --seconds is the length of each measurement. Commits are
+measured by store.py, the control loop by control_loop.py.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,21 +33,21 @@ import psutil
 
 ENV = "metaworld/drawer-open-v3"
 RATE_HZ = 20.0
-ROBOTS = 4
 SILRI = (sys.executable, "-m", "silri.cli.main")
 
 
 # -- the store's share of a local run ------------------------------------------------------------
 
 
-def local(folder: Path, seconds: float) -> dict[str, Any]:
+def local(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Seconds spent in the store, of the seconds spent training; one run, so no noise between."""
     from silri.configs.run import EvaluationConfig, RunConfig
-    from silri.data.store import EpisodeStore
     from silri.runtime.backend import prepare_jax
     from silri.runtime.folder import RunFolder
     from silri.runtime.local import LocalRun
+    from silri.runtime.opening import open_env_and_operator
     from silri.runtime.session import Interrupted
+    from silri.store.store import EpisodeStore
 
     prepare_jax()
     spent: list[float] = []
@@ -58,22 +60,21 @@ def local(folder: Path, seconds: float) -> dict[str, Any]:
         finally:
             spent.append(time.perf_counter() - started)
 
-    config = RunConfig.from_preset(
-        "silri", steps=10**6, evaluation=EvaluationConfig(every=10**6, episodes=1)
-    )
+    config = RunConfig.from_preset(steps=10**6, evaluation=EvaluationConfig(every=0))
     deadline: list[float] = []
 
     def stop() -> bool:
         # The clock starts with the first training episode; compiling is not what is measured.
         if run.state.episodes >= 2 and not deadline:
             spent.clear()
-            deadline.append(time.perf_counter() + seconds)
-        return bool(deadline) and time.perf_counter() > deadline[0]
+            deadline.append(time.perf_counter() + chosen.seconds)
+        return bool(deadline and spent) and time.perf_counter() > deadline[0]
 
     run = LocalRun(
         config,
         RunFolder.create(folder / "local", config),
-        evaluate=lambda agent: {},
+        *open_env_and_operator(config),
+        evaluate=lambda agent, spec, drive: None,
         summarise=lambda config, state: {},
         stop=stop,
     )
@@ -87,7 +88,7 @@ def local(folder: Path, seconds: float) -> dict[str, Any]:
     return {
         "episodes": len(spent),
         "commit_ms": round(1e3 * statistics.median(spent), 2),
-        "store_share": round(sum(spent) / seconds, 4),
+        "store_share": round(sum(spent) / chosen.seconds, 4),
         "env_steps": run.state.env_steps,
     }
 
@@ -95,17 +96,16 @@ def local(folder: Path, seconds: float) -> dict[str, Any]:
 # -- robots together -------------------------------------------------------------------------------
 
 
-def cluster(folder: Path, seconds: float) -> dict[str, Any]:
-    """Steps per second of one robot alone and of four together, at 20 Hz and free."""
+def cluster(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Steps per second of one robot alone and of several together, at 20 Hz and free."""
     results: dict[str, Any] = {}
     for name, hz in (("paced", RATE_HZ), ("free", 0.0)):
-        alone = robots(folder / f"{name}-1", 1, hz, seconds)
-        together = robots(folder / f"{name}-{ROBOTS}", ROBOTS, hz, seconds)
-        results[name] = {
-            "one_alone": alone,
-            f"{ROBOTS}_together": together,
-            "ratio": round(together["steps_per_s"] / (ROBOTS * alone["steps_per_s"]), 3),
-        }
+        alone = robots(folder / f"{name}-1", 1, hz, chosen.seconds)
+        results[name] = {"one_alone": alone}
+        if chosen.robots > 1:
+            together = robots(folder / f"{name}-many", chosen.robots, hz, chosen.seconds)
+            ratio = together["steps_per_s"] / (chosen.robots * alone["steps_per_s"])
+            results[name] |= {f"{chosen.robots}_together": together, "ratio": round(ratio, 3)}
     return results
 
 
@@ -114,8 +114,7 @@ def robots(folder: Path, count: int, hz: float, seconds: float) -> dict[str, Any
     command = [
         *SILRI, "train", "--runtime", "cluster", "--robots", str(count), "--env", ENV,
         "--steps", "1000000", "--runtime.rate-hz", str(hz), "--runtime.max-lag", "0",
-        "--evaluation.every", "1000000", "--evaluation.episodes", "1",
-        "--runtime.tensorboard", "False", "--out", str(folder),
+        "--evaluation.every", "0", "--runtime.tensorboard", "False", "--out", str(folder),
     ]  # fmt: skip
     log = folder.with_suffix(".log").open("ab")
     process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
@@ -206,26 +205,25 @@ def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
 # -- what one hub can take -------------------------------------------------------------------------
 
 
-def hub(folder: Path, seconds: float) -> dict[str, Any]:
+def hub(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Episodes per second, bytes per step, parameters: measured through the real Ray, loopback."""
     results: dict[str, Any] = {}
     for name, cameras in (("vector", False), ("two_cameras", True)):
-        results[name] = saturate(folder / name, cameras=cameras, seconds=seconds)
+        results[name] = saturate(folder / name, cameras=cameras, seconds=chosen.seconds)
     return results
 
 
 def saturate(run: Path, *, cameras: bool, seconds: float) -> dict[str, Any]:
     """Upload prepared episodes as fast as the hub takes them, and fetch parameters."""
-    sys.path.insert(0, str(Path(__file__).parent))
     import store as made
 
     from silri.cli.cluster import free_port
-    from silri.data.spool import Upload, encode_upload
     from silri.runtime.cluster.hub import Hub
     from silri.runtime.cluster.lifeline import Lifeline
     from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
-    from silri.runtime.cluster.paths import LivePaths, write_record
+    from silri.runtime.cluster.paths import PROTOCOL, LivePaths, write_record
     from silri.runtime.cluster.security import authenticated, ensure_token
+    from silri.runtime.cluster.spool import Upload, encode_upload
     from silri.runtime.cluster.transport import (
         LOOPBACK_ONLY,
         QUIET,
@@ -234,13 +232,14 @@ def saturate(run: Path, *, cameras: bool, seconds: float) -> dict[str, Any]:
         hub_of,
         import_ray,
     )
+    from silri.store.format.encoded import encode
 
     live = LivePaths(run)
     live.logs.mkdir(parents=True)
     spec = made.IMAGE_SPEC if cameras else made.SPEC
     write_record(
         live.setup,
-        {"spec": spec.to_json(), "diagnostics": [], "max_lag": 0, "demo_steps": 0, "run_id": "b"},
+        {"spec": spec.to_json(), "diagnostics": [], "max_lag": 0, "demos": 0, "run_id": "b"},
     )
     lifeline = Lifeline(live.folder)
     environment = authenticated(
@@ -256,7 +255,7 @@ def saturate(run: Path, *, cameras: bool, seconds: float) -> dict[str, Any]:
         count = 10 if cameras else 200
         build = made.make_image_episode if cameras else lambda n: made.make_episode(n, demo=False)
         uploads = [
-            encode_upload(Upload(_named(build(n % 10), n), ""), spec.control_hz)
+            encode_upload(Upload(encode(_named(build(n % 10), n), spec.control_hz), ""))
             for n in range(count)
         ]
         line.call("tick", timeout_s=60)
@@ -277,7 +276,7 @@ def saturate(run: Path, *, cameras: bool, seconds: float) -> dict[str, Any]:
             line.call("parameters", 0, timeout_s=60)
             fetches.append(time.monotonic() - begun)
         beats = []
-        line.call("register", "r", "s", "h", 1, timeout_s=60)
+        line.call("register", "r", "s", "h", PROTOCOL, timeout_s=60)
         for _ in range(100):
             begun = time.monotonic()
             line.call("beat", "r", "s", {}, timeout_s=60)
@@ -297,6 +296,44 @@ def saturate(run: Path, *, cameras: bool, seconds: float) -> dict[str, Any]:
     }
 
 
+def upload(folder: Path, _: argparse.Namespace) -> dict[str, Any]:
+    """CPU milliseconds of one episode's way: the robot encodes, the uplink checks, the hub stores.
+
+    In this process, without the wire: hardly touched by what else the machine does.
+    """
+    import store as made
+
+    from silri.runtime.cluster.hub import Hub
+    from silri.runtime.cluster.paths import LivePaths, write_record
+    from silri.runtime.cluster.spool import Upload, decode_upload, encode_upload
+    from silri.store.format.encoded import encode
+
+    results: dict[str, Any] = {}
+    for name, spec, build in (
+        ("vectors", made.SPEC, lambda n: made.make_episode(n, demo=False)),
+        ("two_cameras", made.IMAGE_SPEC, made.make_image_episode),
+    ):
+        live = LivePaths(folder / f"upload-{name}")
+        live.folder.mkdir(parents=True)
+        setup = {"spec": spec.to_json(), "diagnostics": [], "max_lag": 0, "demo_steps": 0}
+        write_record(live.setup, setup | {"run_id": "b"})
+        receiver = Hub(folder / f"upload-{name}")
+        times: list[list[float]] = []
+        for number in range(6):
+            episode, marks = _named(build(number), number), [time.process_time()]
+            data = encode_upload(Upload(encode(episode, spec.control_hz), ""))
+            marks.append(time.process_time())
+            decode_upload(data, "an upload")
+            marks.append(time.process_time())
+            receiver.upload(data)
+            marks.append(time.process_time())
+            times.append([1e3 * (end - begin) for begin, end in pairwise(marks)])
+        receiver.close()
+        medians = [round(statistics.median(column), 1) for column in zip(*times, strict=True)]
+        results[name] = dict(zip(("robot_ms", "uplink_ms", "hub_ms"), medians, strict=True))
+    return results
+
+
 def _named(episode: Any, number: int) -> Any:
     import dataclasses
 
@@ -308,43 +345,22 @@ def _named(episode: Any, number: int) -> Any:
 def parameter_bytes() -> int:
     """What a SiLRI agent of the default size sends to its robots."""
     from silri.agents.registry import load_agent
-    from silri.configs.run import EnvConfig, RunConfig
+    from silri.configs.run import RunConfig
     from silri.runtime.export import encode_parameters
+    from silri.vision.sight import Sight
+    from silri.vision.sighted import Sighted
 
-    config = RunConfig.from_preset("silri")
-    env = EnvConfig(name=ENV).create()
-    agent = load_agent("silri").agent.create(config.agent, env.env_spec, None, 0)
-    return len(encode_parameters(agent))
-
-
-def store(folder: Path, seconds: float) -> dict[str, Any]:
-    """Commits of episodes, with and without cameras; benchmarks/store.py measures more."""
-    del seconds
-    sys.path.insert(0, str(Path(__file__).parent))
-    import store as made
-
-    made.episodes(folder / "store")
-    made.image_episodes(folder / "store-images")
-    return {}
+    config = RunConfig.from_preset(env_name=ENV)
+    spec = config.create_env().env_spec
+    agent = load_agent(config.agent_name).agent.create(config.agent, spec, 0, config.augment)
+    return len(encode_parameters(Sighted(agent, Sight(config.vision, spec))))
 
 
-def loop(folder: Path, seconds: float) -> dict[str, Any]:
-    """The control loop beside a learner; benchmarks/control_loop.py explains it."""
-    out = folder / "loop.json"
-    script = str(Path(__file__).with_name("control_loop.py"))
-    minutes = str(seconds / 60)
-    figure = str(folder / "loop.png")
-    command = [sys.executable, script, "--minutes", minutes, "--out", str(out), "--figure", figure]
-    subprocess.run(command, check=True)
-    return {}
-
-
-MEASUREMENTS: dict[str, Callable[[Path, float], dict[str, Any]]] = {
-    "store": store,
-    "loop": loop,
+MEASUREMENTS: dict[str, Callable[[Path, argparse.Namespace], dict[str, Any]]] = {
     "local": local,
     "cluster": cluster,
     "hub": hub,
+    "upload": upload,
 }
 
 
@@ -352,6 +368,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="*", default=list(MEASUREMENTS))
     parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--robots", type=int, default=4, help="cluster: together")
     parser.add_argument("--out", type=Path, default=Path("runs/runtime.json"))
     chosen = parser.parse_args()
     results = record(chosen.out)
@@ -359,7 +376,7 @@ def main() -> None:
     try:
         for name in chosen.what:
             print(f"{name} ...", flush=True)
-            results[name] = MEASUREMENTS[name](folder, chosen.seconds)
+            results[name] = MEASUREMENTS[name](folder, chosen)
             print(json.dumps(results[name], indent=1), flush=True)
             chosen.out.parent.mkdir(exist_ok=True)
             chosen.out.write_text(json.dumps(results, indent=1) + "\n")

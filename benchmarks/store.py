@@ -2,11 +2,13 @@
 
 Usage::
 
-    python benchmarks/store.py [FOLDER]   # FOLDER on the disk that is to be measured
+    python benchmarks/store.py [FOLDER]     # FOLDER on the disk that is to be measured
+    python benchmarks/store.py --count 20   # a glance
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import statistics
 import subprocess
@@ -23,7 +25,7 @@ from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.episode import Episode
 from silri.data.mixer import Mixer
 from silri.data.replay import Replay
-from silri.data.store import EpisodeStore
+from silri.store.store import EpisodeStore
 
 SPEC = EnvSpec(
     name="benchmark",
@@ -118,10 +120,9 @@ def timed(name: str, unit: str, run: Callable[[int], object], count: int) -> Non
     )
 
 
-def episodes(folder: Path) -> None:
-    """Commit, read, open; the bare fsyncs beside them."""
-    count = 200
-    made = [make_episode(number, demo=number < 20) for number in range(count)]
+def episodes(folder: Path, count: int) -> None:
+    """Commit, read, open."""
+    made = [make_episode(number, demo=number < count // 10) for number in range(count)]
     with EpisodeStore(folder / "episodes", folder / "quarantine", SPEC, DIAGNOSTICS) as store:
         timed("commit of a 100-step episode", "ms", lambda n: store.commit(made[n]), count)
         timed("read and verify an episode", "ms", store.read, count)
@@ -132,9 +133,8 @@ def episodes(folder: Path) -> None:
     )
 
 
-def image_episodes(folder: Path) -> None:
+def image_episodes(folder: Path, count: int) -> None:
     """The same with two cameras."""
-    count = 10
     made = [make_image_episode(number) for number in range(count)]
     place = folder / "images"
     with EpisodeStore(place, folder / "quarantine", IMAGE_SPEC) as store:
@@ -148,14 +148,15 @@ def image_episodes(folder: Path) -> None:
     print(f"{f'open and verify {count} of them':48s} {time.perf_counter() - started:.2f} s")
 
 
-def batches() -> None:
-    """Replay and mixer with 50,000 rows."""
+def batches(count: int) -> None:
+    """Replay and mixer with the rows of ``count`` episodes."""
     mixer = Mixer(Replay(100_000, SPEC), Replay(100_000, SPEC), 256)
-    made = [make_episode(number, demo=number < 20) for number in range(500)]
-    timed("add an episode to the replays", "us", lambda n: mixer.add(made[n]), 500)
-    draws = [rng(0, Stream.REPLAY, number) for number in range(3000)]
-    timed("replay sample (2, 128)", "us", lambda n: mixer.online.sample(draws[n], (2, 128)), 3000)
-    timed("mixer sample (2, 256)", "us", lambda n: mixer.sample(draws[n], 2), 3000)
+    made = [make_episode(number, demo=number < count // 25) for number in range(count)]
+    timed("add an episode to the replays", "us", lambda n: mixer.add(made[n]), count)
+    many = 6 * count
+    draws = [rng(0, Stream.REPLAY, number) for number in range(many)]
+    timed("replay sample (2, 128)", "us", lambda n: mixer.online.sample(draws[n], (2, 128)), many)
+    timed("mixer sample (2, 256)", "us", lambda n: mixer.sample(draws[n], 2), many)
 
 
 def checkpoints(folder: Path) -> None:
@@ -205,11 +206,15 @@ def checkpoints(folder: Path) -> None:
 
 
 def main() -> None:
-    where = sys.argv[1] if len(sys.argv) > 1 else None
-    with tempfile.TemporaryDirectory(dir=where) as folder:
-        episodes(Path(folder))
-        image_episodes(Path(folder))
-        batches()
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", nargs="?", help="default: the system's folder for such files")
+    parser.add_argument("--count", type=int, default=500, help="episodes; two fifths on disk")
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as folder:
+        episodes(Path(folder), chosen.count * 2 // 5)
+        image_episodes(Path(folder), max(2, chosen.count // 50))
+        batches(chosen.count)
         checkpoints(Path(folder))
 
 

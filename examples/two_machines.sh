@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # A learner and a robot as two commands; the learner's side is killed in the middle of the run.
 #
-#   examples/two_machines.sh [FOLDER]
+#   examples/two_machines.sh [FOLDER [STEPS]]        300 STEPS take about a minute
 #
 # Both run here, one after the other as on two machines: they share nothing but a port and the
-# token. docs/cluster.md shows what this prints.
+# token. docs/guides/robots.md shows what this prints.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=${1:-$(mktemp -d)}
-silri="$PWD/.venv/bin/silri"
+steps=${2:-2500}
+silri() { exec "${PYTHON:-.venv/bin/python}" -m silri.cli.main "$@"; }
 run=$folder/run spool=$folder/robot token=$folder/token port=10101
 mkdir -p "$folder"
 began=$(date +%s)
@@ -20,28 +21,28 @@ driven() { sed -n 's/.*"episodes": \([0-9]*\).*/\1/p' "$spool/control.json" 2>/d
 count() { say "episodes stored $(stored) (demonstrations included), driven $(driven), waiting at the robot $(waiting)"; }
 
 learner() {
-    "$silri" learner "$@" --port $port --ray-port 10102 --token "$token" \
+    silri learner "$@" --port $port --ray-port 10102 --token "$token" \
         > >(sed -u 's/^/          learner | /') 2>&1 &
     learner_pid=$!
 }
 
 say "silri learner"
-learner --env metaworld/drawer-open-v3 --steps 2500 --runtime.rate-hz 20 --data.demos 10 \
+learner --env metaworld/drawer-open-v3 --steps "$steps" --runtime.rate-hz 20 --data.demos 10 \
     --evaluation.episodes 20 --out "$run"
 until [ -f "$token" ]; do sleep 0.2; done
 
 say "silri actor"
-"$silri" actor --address 127.0.0.1:$port --name arm --spool "$spool" --token "$token" \
+silri actor --address 127.0.0.1:$port --name arm --spool "$spool" --token "$token" \
     > >(sed -u 's/^/          robot   | /') 2>&1 &
 actor_pid=$!
 trap 'kill $actor_pid $learner_pid 2>/dev/null || true' EXIT
 
-until [ "$(driven)" ] && [ "$(driven)" -ge 8 ]; do sleep 0.5; done
+until [ "$(driven)" ] && [ "$(driven)" -ge $((steps / 300)) ]; do sleep 0.5; done
 count
 say "kill -9 of the learner's supervisor: its whole side goes down"
 kill -9 "$learner_pid"
 for _ in 1 2 3; do
-    sleep 15
+    sleep $((steps / 166))
     count
 done
 
@@ -54,5 +55,5 @@ count
 wait "$learner_pid"
 wait "$actor_pid" || true
 count
-"$silri" data check "$run"
+(silri data check "$run")
 say "done"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import ast
 import itertools
-import os
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
@@ -16,12 +13,18 @@ from pathlib import Path
 
 import pytest
 
+from silri.agents.registry import AGENTS
+from silri.cli.main import VERBS
+from silri.envs.registry import ENVS
+from silri.intervention.registry import OPERATORS
 from tests.source import PACKAGE, ROOT, file_of, top_level_names, tree_of
+from tools.site.helptext import printed
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 # A changelog names what has gone, too.
 CURRENT = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
 FOLDERS = {"src", "tests", "docs", "tools", "examples", "benchmarks", ".ci"}
+KINDS = ("tutorials", "guides", "reference", "explanation")
 SUFFIXES = {".py", ".md", ".toml", ".sh", ".yaml"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
@@ -65,9 +68,18 @@ def test_links_resolve(path):
             assert anchor in anchors(target), link
 
 
+@cache
+def written_by_readers() -> set[str]:
+    """Files that a page tells its reader to write: the titles of its code blocks."""
+    pages = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    return {name for text in pages for name in re.findall(r'^```\w+ title="(\S+)"', text, re.M)}
+
+
 def missing_path(text: str) -> bool:
     """Whether ``text`` reads as a path of this repository and there is no such path."""
     text = re.sub(r"(:\d+)?[/.,]*$", "", text)
+    if re.fullmatch(r"evaluation/[a-z_]+", text) or text in written_by_readers():
+        return False  # a metric has the name of a package in front
     if not re.fullmatch(r"[\w.*/-]+", text) or re.search(r"\b[A-Z]{2,}\b(?!\.md)", text):
         return False  # no path, or a placeholder such as runs/NAME
     first, _, rest = text.partition("/")
@@ -78,6 +90,7 @@ def missing_path(text: str) -> bool:
         roots = [PACKAGE, ROOT / "tests"]
     elif Path(text).suffix in SUFFIXES and not text.startswith("*"):
         roots = [ROOT, PACKAGE, ROOT / "tests", ROOT / "docs", ROOT / "tools", ROOT / "src"]
+        roots += [ROOT / "docs" / kind for kind in KINDS]
         roots += [PACKAGE / name for name in packages]
     else:
         return False
@@ -110,6 +123,119 @@ def test_paths_exist(path):
     assert not missing
 
 
+SOURCES = sorted(
+    path
+    for folder in ("src", "tests", "benchmarks", "examples", "tools")
+    for path in (ROOT / folder).rglob("*.py")
+    if path != Path(__file__)
+)
+NAMED_FILE = re.compile(r"\b(?:(?:docs|src|tests|benchmarks|tools)/[\w./*-]+|[\w-]+\.md\b)")
+
+
+MADE = {"report.md"}  # by `silri bench`
+
+
+def mentions(text: str) -> list[str]:
+    """What ``text`` refers to and is not in this repository: files, and numbers of traps."""
+    files = [name for name in NAMED_FILE.findall(text) if missing_path(name) and name not in MADE]
+    return files + re.findall(r"\btraps? T\d+", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("see docs/guides/benchmark.md and README.md", []),
+        ("no_design.md, section 5", ["no_design.md"]),
+        ("docs/design.md.", ["docs/design.md."]),
+        ("a finite gradient (trap T5)", ["trap T5"]),
+        ("traps T6 and T12", ["traps T6"]),
+    ],
+)
+def test_the_check_of_sources_itself_sees(text, found):
+    assert mentions(text) == found
+
+
+# -- style -----------------------------------------------------------------------------------------
+
+WIDTH, LINES, COLUMNS = 100, 5, 7
+# What `silri bench --report` writes has the tables that it has.
+PROSE = [path for path in DOCUMENTS if path.name != "report.md"]
+PAGES = [path for path in PROSE if path.is_relative_to(ROOT / "docs")]
+
+
+def faults_of_style(text: str) -> list[str]:
+    """Lines, paragraphs and tables of a document that are too long or too wide."""
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    faults, inside, paragraph = [], False, 0
+    for line in text.splitlines():
+        inside ^= line.lstrip().startswith("```")
+        table = line.startswith("|") and not inside
+        # A link or a command cannot be wrapped in a cell, nor an equation or an image anywhere.
+        free = (table and re.search(r"\]\(|`", line)) or line.startswith("![") or "\\" in line
+        if len(line) > WIDTH and not free:
+            faults.append(f"{len(line)} characters: {line}")
+        if table and len(re.split(r"(?<!\\)\|", line.strip().strip("|"))) > COLUMNS:
+            faults.append(f"more than {COLUMNS} columns: {line}")
+        prose = not inside and line.strip() and not re.match(r"\s*([|#`<]|---|[-*] |\d+\. )", line)
+        item = not inside and re.match(r"\s*([-*] |\d+\. )", line)
+        paragraph = 1 if item else paragraph + 1 if prose else 0
+        if paragraph == LINES + 1:
+            faults.append(f"a paragraph of more than {LINES} lines: {line}")
+    return faults
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("a short line\n", 0),
+        ("x" * 101, 1),
+        ("```\n" + "x" * 101 + "\n```", 1),
+        ("| " + "x" * 101 + " |", 1),
+        ("| `" + "x" * 101 + "` |", 0),
+        ("| a | b | c | d | e | f | g |", 0),
+        ("| a | b | c | d | e | f | g | h |", 1),
+        ("| `a\\|b` | b | c | d | e | f | g |", 0),
+        ("line\n" * 5, 0),
+        ("line\n" * 6, 1),
+        ("- item\n" * 9, 0),
+        ("- item\n" + "  more\n" * 5, 1),
+        ("```\n" + "code\n" * 9 + "```", 0),
+        ("| row |\n" * 9, 0),
+    ],
+)
+def test_the_check_of_style_itself_sees(text, faults):
+    assert len(faults_of_style(text)) == faults
+
+
+@pytest.mark.parametrize("path", PROSE, ids=ids(PROSE))
+def test_documents_are_easy_on_the_eye(path):
+    assert not faults_of_style(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=ids(PAGES))
+def test_a_page_says_first_who_it_is_for(path):
+    text = re.sub(r"\A---\n.*?\n---\n", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    first = re.sub(r"^# .*$", "", text.strip(), count=1, flags=re.MULTILINE).strip()
+    assert first.startswith("For who"), first[:80]
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 110
+
+
+def test_the_documentation_is_few_files():
+    assert sum(path.is_file() for path in (ROOT / "docs").rglob("*")) < 150
+
+
+def test_the_code_refers_to_what_is_there():
+    missing = {
+        str(path.relative_to(ROOT)): found
+        for path in SOURCES
+        if (found := mentions(path.read_text(encoding="utf-8")))
+    }
+    assert not missing
+
+
 @per_document
 def test_modules_and_attributes_exist(path):
     for text in spans(path):
@@ -133,41 +259,36 @@ def commands(path: Path) -> Iterator[list[str]]:
                 yield [word for word in words if not re.match(r"[A-Z_]+=", word)]
 
 
-@cache
-def silri(*arguments: str) -> str:
-    """What the command line prints."""
-    code = "import sys; sys.argv[0] = 'silri'; from silri.cli.main import main; sys.exit(main())"
-    result = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | {"COLUMNS": "400", "NO_COLOR": "1"},
-    )
-    assert result.returncode == 0, f"silri {shlex.join(arguments)}: {result.stderr}"
-    return result.stdout
-
-
 def check_silri(words: list[str]) -> None:
     """The verb is in ``silri --help``, each flag in the verb's, each name in its list."""
     shown = shlex.join(words)
     if len(words) < 2 or words[1].isupper():
         return
     if words[1].startswith("-"):
-        assert words[1] in silri("--help"), shown
+        assert words[1] in {"--help", "--version"}, shown
         return
-    verb, rest = words[1], words[2:]
-    assert re.search(rf"\b{verb}\b", silri("--help")), f"{shown}: no such verb"
+    verb, rest = words[1:2], words[2:]
+    assert verb[0] in VERBS, f"{shown}: no such verb"
+    if verb == ["data"] and rest and rest[0].islower():
+        verb, rest = [*verb, rest[0]], rest[1:]
     named: list[str] = []  # --agent decides which flags there are
+    yours: list[str] = []  # of a module that a page tells its reader to write
     for flag, value in itertools.pairwise(rest):
-        if flag in {"--agent", "--env", "--operator"} and value.islower():
+        if flag not in {"--agent", "--env", "--operator"}:
+            continue
+        if value.partition(":")[0] + ".py" in written_by_readers():
+            yours.append(f"{flag}.")
+        elif value.islower():
             named += [flag, value]
-            kind = flag.removeprefix("--") + "s"
             if flag != "--env" or value.startswith("metaworld/"):
-                assert value in silri("list", kind), f"{shown}: unknown {value}"
-    text = silri(verb, *named, "--help")
+                known = {"--agent": AGENTS, "--env": ENVS, "--operator": OPERATORS}[flag]
+                families = {name.partition(":<")[0] for name in known.names() if ":<" in name}
+                there = value in known.names() or value.partition(":")[0] in families
+                assert there, f"{shown}: unknown {value}"
+    text = printed(*verb, *named)
     for flag in (word.partition("=")[0] for word in rest if word.startswith("--")):
-        assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text), f"{shown}: no {flag}"
+        found = re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text)
+        assert found or flag.startswith(tuple(yours)), f"{shown}: no {flag}"
 
 
 MAKE_VERBS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

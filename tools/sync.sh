@@ -13,7 +13,7 @@ sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
 if command -v uv >/dev/null 2>&1; then
     [ -x "$venv/bin/python" ] || uv venv --quiet --python ">=3.11,<3.14" "$venv"
     echo "installing silri into $venv with uv"
-    exec uv pip install --quiet --python "$venv/bin/python" --editable ".[dev,cluster,video,report]"
+    exec uv pip install --quiet --python "$venv/bin/python" --editable ".[dev,docs,cluster,video,report,devices,console,vision]"
 fi
 
 if ! [ -x "$venv/bin/python" ]; then
@@ -29,4 +29,4 @@ if ! [ -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 echo "installing silri into $venv with pip (a few minutes on the first run)"
-exec "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[dev,cluster,video,report]"
+exec "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[dev,docs,cluster,video,report,devices,console,vision]"

@@ -7,7 +7,7 @@
 
 Runs in silri's environment. LeRobot (0.4.4) lives in one of its own, ``--peer-venv``, which is
 made and filled (8 GB, minutes) where it is missing. What it measures and what cannot be equal:
-docs/peers.md.
+docs/explanation/peers.md.
 """
 
 from __future__ import annotations

@@ -15,20 +15,21 @@ import jax.numpy as jnp
 import numpy as np
 from installed import Peer
 
-from silri.agents.base import Statistics
+from silri.agents.augment import Augment
 from silri.agents.hil_serl import HILSERLAgent, HILSERLConfig
 from silri.core.specs import EnvSpec, Observation
 from silri.core.transition import Batch
 from silri.nn.actions import continuous_part, gripper_classes, join
-from silri.nn.normalizer import Normalizer
+from silri.nn.normalizer import Normalizer, Statistics
 from silri.nn.train_state import adam
 
 CLIP = 40.0  # LeRobot clips each network's gradient to this norm; silri's HIL-SERL does not
 NORM_EPS = 1e-6  # of LayerNorm: flax's; torch's is 1e-5
 STD_BOUNDS = (1e-5, 5.0)
 # silri's HIL-SERL without what LeRobot's has not: random shifts, returns of several steps, an
-# averaged actor.
-PLAIN = HILSERLConfig(batch_size=256, shift=0.0, n_step=1, average_rate=1.0, actor_q="mean")
+# averaged actor, rewards in a unit.
+PLAIN = HILSERLConfig(batch_size=256, n_step=1, reward_unit=0.0, average_rate=1.0, actor_q="mean")
+STILL = Augment(shift=0.0, crop=0)
 # LeRobot's actor has only the minimum.
 EQUAL = replace(PLAIN, actor_q="min", std_bounds=STD_BOUNDS)
 
@@ -82,7 +83,9 @@ class Silri:
         self, spec: EnvSpec, statistics: Statistics | None, seed: int, setting: Setting
     ) -> None:
         config = replace(EQUAL, std_bounds=setting.std_bounds) if setting.equal else PLAIN
-        agent = HILSERLAgent.create(config, spec, statistics, seed)
+        agent = HILSERLAgent.create(config, spec, seed, STILL)
+        if statistics is not None:
+            agent = agent.normalised_by(statistics)
         self.agent = with_clipping(agent) if setting.equal else agent
         self._info: Any = None
 
@@ -111,9 +114,9 @@ class Silri:
 
     def q(self, batch: Batch) -> np.ndarray:
         """Of the online critics."""
-        features = self.agent.normalizer.features(batch.observation)
+        observation = self.agent.normalizer.prepare(batch.observation)
         actions = continuous_part(self.agent.action_spec, jnp.asarray(batch.action))
-        return np.asarray(self.agent.critic(features, actions))
+        return np.asarray(self.agent.critic(observation, actions))
 
     def noise(self, batch_size: int) -> np.ndarray:
         """(U + 2, B, D): the draws of its next iteration, in the order of LeRobot's.
@@ -140,9 +143,11 @@ class LeRobot:
         setting: Setting,
     ) -> None:
         self._spec = spec
-        self._normalizer = Normalizer.create(spec, statistics)
-        self._features = jax.jit(self._normalizer.features)
-        twin = HILSERLAgent.create(EQUAL, spec, statistics, seed)
+        normalizer = Normalizer.create(spec)
+        if statistics is not None:
+            normalizer = normalizer.fitted(statistics)
+        self._features = jax.jit(lambda seen: normalizer.prepare(seen)["vector"])
+        twin = HILSERLAgent.create(EQUAL, spec, seed, STILL)
         low, high = setting.std_bounds
         self.peer = Peer(
             python,

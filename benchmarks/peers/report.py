@@ -11,7 +11,7 @@ import numpy as np
 
 
 def tables(folder: Path) -> str:
-    """Everything that docs/peers.md quotes."""
+    """Everything that docs/explanation/peers.md quotes."""
     parts = [_parity(folder), _time(folder), _learn(folder)]
     return "\n\n".join(part for part in parts if part)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from learners import PLAIN, Learner, LeRobot, Setting, Silri
+from learners import PLAIN, STILL, Learner, LeRobot, Setting, Silri
 
 from silri.configs.run import RunConfig
 from silri.core.clock import MonotonicClock
@@ -26,7 +26,7 @@ from silri.data.episode import EpisodeBuilder
 from silri.data.mixer import Mixer
 from silri.data.replay import Replay
 from silri.data.statistics import observation_statistics
-from silri.envs.config import EnvConfig
+from silri.envs.config import MetaworldConfig
 from silri.evaluation.evaluate import evaluate
 from silri.intervention.arbiter import Arbiter
 from silri.runtime.demos import record_demonstrations
@@ -130,12 +130,13 @@ def run(plan: Plan, python: Path, save: Callable[[dict[str, Any]], None]) -> Non
     started = time.perf_counter()
     config = RunConfig.from_preset(
         "hil_serl",
-        env=EnvConfig(name=f"metaworld/{plan.task}-v3", reset_range=plan.reset_range),
+        env_name=f"metaworld/{plan.task}-v3",
+        env=MetaworldConfig(reset_range=plan.reset_range),
         steps=plan.steps,
         seed=plan.seed,
     )
-    config = replace(config, agent=PLAIN)
-    env, evaluation_env = config.env.create(), config.env.create()
+    config = replace(config, agent=PLAIN, augment=STILL)
+    env, evaluation_env = config.create_env(), config.create_env()
     spec = env.env_spec
     mixer = Mixer(
         Replay(config.data.online_capacity, spec),
@@ -181,8 +182,8 @@ def _create(
     demonstrations = list(
         record_demonstrations(
             env,
-            make_operator(config, env, demonstrating=True),
-            config.operator.name,
+            make_operator(config, env),
+            config.operator_name,
             count=config.data.demos,
             seed=plan.seed,
             known_seeds=set(),
@@ -230,7 +231,7 @@ def _train(
     number = config.data.demos
     while comparison.steps < plan.steps:
         layout = derive_seed(plan.seed, Stream.TRAIN_LAYOUT, number)
-        builder = EpisodeBuilder(spec, number, False, layout, spec.name, config.operator.name)
+        builder = EpisodeBuilder(spec, number, False, layout, spec.name, config.operator_name)
         outcome = rollout(
             env,
             comparison,

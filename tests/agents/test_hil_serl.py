@@ -9,49 +9,45 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from silri.agents.hil_serl import DEFAULT, HILSERLAgent
+from silri.agents.hil_serl import DEFAULT
 from silri.core.errors import ConfigError
 from silri.core.transition import fake_batch
-from silri.nn.mlp import Trunk
-from tests.agents.small import differs
-
-CONFIG = replace(DEFAULT, trunk=Trunk(hidden=(16, 16)), batch_size=16)
+from tests.agents.small import differs, rows
+from tests.agents.small import make as make_agent
 
 
 def make(spec, **fields):
-    return HILSERLAgent.create(replace(CONFIG, **fields), spec, None, 0)
+    return make_agent(spec, "hil_serl", **fields)
 
 
 def test_the_grasp_target_takes_the_online_argmax_and_the_target_value(spec):
     agent = make(spec)
     # A target network that ranks commands the other way round.
     agent = agent.replace(target_grasp=jax.tree.map(lambda leaf: -leaf, agent.grasp.params))
-    batch = fake_batch(spec, (16,))._replace(mask=np.ones(16, np.float32))
-    features = agent.normalizer.features(batch.observation)
-    following = agent.normalizer.features(batch.next_observation)
+    batch = rows(agent, spec)._replace(mask=np.ones(16, np.float32))
+    features, following = batch.observation, batch.next_observation
     online, target = agent.grasp(following), agent.grasp(following, params=agent.target_grasp)
     best = jnp.argmax(online, axis=-1)
     value = target[jnp.arange(16), best]
     y = batch.reward + batch.grasp_penalty + agent.config.discount * value
     command = (batch.action[:, 3] > 0).astype(int)
     q = agent.grasp(features)[np.arange(16), command]
-    loss, _ = agent.grasp_loss(agent.grasp.params, features, following, batch)
+    loss, _ = agent.grasp_loss(agent.grasp.params, batch)
     assert loss == pytest.approx(float(jnp.mean((q - y) ** 2)), rel=1e-5)
     assert not np.allclose(value, target.max(axis=-1))
 
 
 def test_the_penalty_reaches_the_grasp_critic_only(spec):
     agent = make(spec)
-    batch = fake_batch(spec, (16,))
+    batch = rows(agent, spec)
     free = batch._replace(grasp_penalty=np.zeros(16, np.float32))
-    features = agent.normalizer.features(batch.observation)
     key = jax.random.key(0)
 
-    def critic(rows):
-        return agent.critic_loss(agent.critic.params, features, features, rows, key)[0]
+    def critic(chosen):
+        return agent.critic_loss(agent.critic.params, chosen, key)[0]
 
-    def grasp(rows):
-        return agent.grasp_loss(agent.grasp.params, features, features, rows)[0]
+    def grasp(chosen):
+        return agent.grasp_loss(agent.grasp.params, chosen)[0]
 
     assert critic(batch) == critic(free)
     assert grasp(batch) != grasp(free)
@@ -59,9 +55,7 @@ def test_the_penalty_reaches_the_grasp_critic_only(spec):
 
 def test_critic_updates_leave_actor_and_temperature_alone(spec):
     agent = make(spec)
-    batch = fake_batch(spec, (16,))
-    features = agent.normalizer.features(batch.observation)
-    after, _ = agent.update_critics(features, features, batch, jax.random.key(0))
+    after, _ = agent.update_critics(rows(agent, spec), jax.random.key(0))
     assert differs(agent.critic.params, after.critic.params)
     assert differs(agent.grasp.params, after.grasp.params)
     assert not differs(agent.actor, after.actor)
@@ -79,14 +73,11 @@ def test_the_temperature_rises_when_entropy_is_short(spec):
 
 
 def test_the_entropy_backup_does_not_touch_terminal_steps(spec):
-    batch = fake_batch(spec, (16,))._replace(mask=np.zeros(16, np.float32))
     targets = []
     for backup in (False, True):
         agent = make(spec, entropy_backup=backup, initial_temperature=1.0)
-        features = agent.normalizer.features(batch.observation)
-        info = agent.critic_loss(agent.critic.params, features, features, batch, jax.random.key(0))[
-            1
-        ]
+        batch = rows(agent, spec)._replace(mask=np.zeros(16, np.float32))
+        _, info = agent.critic_loss(agent.critic.params, batch, jax.random.key(0))
         targets.append(float(info["critic/target"]))
     assert targets[0] == targets[1] == pytest.approx(float(batch.reward.mean()), rel=1e-5)
 
@@ -95,7 +86,7 @@ def test_a_state_ensemble_needs_an_encoder_and_then_learns(spec):
     with pytest.raises(
         ConfigError, match=r"agent\.state_ensemble takes False unless agent\.encoder"
     ):
-        replace(CONFIG, state_ensemble=True)
+        replace(DEFAULT, state_ensemble=True)
     agent = make(spec, encoder=(8,), state_ensemble=True, critics=3)
     after, info = agent.update(fake_batch(spec, (2, 16)))
     assert differs(agent.critic.params, after.critic.params)
@@ -111,13 +102,35 @@ def test_cloning_pulls_the_actor_towards_the_person(spec):
     assert last["actor/cloning"] < 0.7 * first["actor/cloning"]
 
 
-def test_asked_to_it_learns_from_demonstrations_before_the_first_episode(spec):
-    agent = make(spec)
-    after, info = agent.pretrain(fake_batch(spec, (3, 16)))
-    for name in ("actor", "critic", "grasp", "temperature"):
-        assert differs(getattr(agent, name), getattr(after, name)), name
-    assert differs(agent.target_critic, after.target_critic)
+def test_a_cloned_start_is_of_actor_and_grasp_critic_alone(spec):
+    agent = make(spec, preset="cloned", learning_rate=3e-3)
+    row = fake_batch(spec, (16,), interventions=1.0)
+    row = row._replace(human_action=np.tile(np.float32([0.5, 0.5, 0.5, 1.0]), (16, 1)))
+    batch = jax.tree.map(lambda x: np.stack([x] * 60), row)
+    first, _ = agent.update(batch, "clone")
+    after, info = first.update(batch, "clone")
+    assert info["actor/squared_error"] < 0.1
+    assert not differs(agent.critic, after.critic)
+    assert not differs(after.average_actor, after.actor.params)
+    assert not differs(after.target_grasp, after.grasp.params)
+    acted = after.act_deterministic(row.observation)
+    np.testing.assert_allclose(acted, row.human_action, atol=0.2)
     assert int(after.iterations) == 0
-    assert np.isfinite(info["critic/loss"])
-    one, _ = after.update(fake_batch(spec, (2, 16)))
-    assert not differs(one.actor.params, one.average_actor)  # random weights are in no average
+    still, _ = after.update(jax.tree.map(np.zeros_like, batch), "clone")
+    assert not differs(after.actor, still.actor)
+
+
+def test_offline_the_critics_stay_in_the_data_if_asked(spec):
+    def losses(stage, **fields):
+        agent = make(spec, candidates=2, **fields)
+        return agent.update_critics(rows(agent, spec), jax.random.key(0), stage)
+
+    asked, info = losses("offline", conservative=0.5)
+    assert 0.0 <= float(info["critic/floored"]) <= 1.0
+    free, info = losses("offline")
+    assert "critic/conservative" not in info
+    assert differs(asked.critic.params, free.critic.params)
+    assert differs(asked.grasp.params, free.grasp.params)
+    online, info = losses("online", conservative=0.5)
+    assert "critic/conservative" not in info
+    assert not differs(online.critic.params, free.critic.params)

@@ -8,12 +8,12 @@ from tests.fakes.gym_point import IDENTIFIER
 # The runs of tests.fakes.runs, as somebody would type them.
 POINT = [
     *("--env", IDENTIFIER, "--env.gripper-dims", "3"),
-    *("--operator", "steady", "--operator.rescue-steps", "8"),
-    *("--operator.probability", "0.3", "--operator.hold", "2", "4"),
+    *("--operator", "steady", "--operator.gate.rescue-steps", "8"),
+    *("--operator.gate.probability", "0.3", "--operator.gate.hold", "2", "4"),
 ]
 SMALL = [
     *("--agent.trunk.hidden", "16", "16", "--agent.batch-size", "8"),
-    *("--agent.pretrain-steps", "100", "--data.demos", "2", "--steps", "30"),
+    *("--agent.stages.0.updates", "100", "--data.demos", "2", "--steps", "30"),
     *("--evaluation.every", "15", "--evaluation.episodes", "2"),
     *("--runtime.checkpoint-every", "10", "--runtime.log-every", "5"),
     *("--runtime.tensorboard", "False"),
@@ -43,8 +43,9 @@ class Silri:
         self.out, self.err = self._capsys.readouterr()
         return code
 
-    def train(self, *arguments, agent="hg_dagger"):
-        return self("train", "--agent", agent, *POINT, *SMALL, *arguments)
+    def train(self, *arguments, agent="hg_dagger", env=IDENTIFIER):
+        point = [env if argument == IDENTIFIER else argument for argument in POINT]
+        return self("train", "--agent", agent, *point, *SMALL, *arguments)
 
 
 @pytest.fixture

@@ -59,6 +59,20 @@ TRAIN = ["train", "--agent", "hg_dagger", *POINT, *SMALL, "--runtime"]
 
 
 @pytest.mark.parametrize(
+    "verb", [["learner"], ["train", "--runtime", "cluster"]], ids=["learner", "train"]
+)
+def test_a_page_drives_one_robot_in_one_process(silri, verb):
+    assert silri(*verb, "--agent", "hg_dagger", "--operator", "web") == 2
+    assert "operator 'web' drives one robot in one process so far" in said(silri)
+
+
+def test_robots_of_a_cluster_are_not_filmed(silri):
+    assert silri(*LEARNER, "--evaluation.videos", "1") == 2
+    assert "evaluation.videos films runs in one process so far" in said(silri)
+    assert_nothing_made()
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--listen", "0.0.0.0"], "--listen 0.0.0.0 is every network of this machine; name the"),
@@ -73,8 +87,11 @@ TRAIN = ["train", "--agent", "hg_dagger", *POINT, *SMALL, "--runtime"]
         (["--robots", "-1"], "--robots takes 0 or more, got -1"),
         (["--robots", "two"], "two"),
         (["--name", "arm"], "--name"),
-        (["--runtime.updates-per-step", "0"], "runtime.updates_per_step takes a positive number"),
-        (["--steps", "-1"], "steps takes 0 or more"),
+        (
+            ["--runtime.updates-per-step", "0"],
+            "runtime.updates_per_step takes a number > 0, got 0.0",
+        ),
+        (["--steps", "-1"], "steps takes a whole number >= 0, got -1"),
     ],
 )
 def test_wrong_flags_of_a_learner(silri, started, arguments, message):
@@ -98,6 +115,25 @@ def test_wrong_flags_of_a_learner(silri, started, arguments, message):
 )
 def test_wrong_flags_of_a_cluster_run(silri, started, arguments, message):
     assert silri(*TRAIN, *arguments) == 2
+    assert message in said(silri)
+    assert_nothing_made()
+    assert started == []
+
+
+@pytest.mark.parametrize("arguments", [LEARNER, [*TRAIN, "cluster"]])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("metaworld/draw-open-v3", "unknown environment 'metaworld/draw-open-v3'. Did you mean"),
+        ("gym/Pendulumm-v1", "unknown environment 'gym/Pendulumm-v1'. Did you mean"),
+        ("nowhere:Point-v0", "environment 'nowhere:Point-v0': no module 'nowhere' in"),
+        ("tests.fakes.gym_point:Pint-v0", "unknown environment 'Pint-v0'"),
+    ],
+)
+def test_an_environment_that_is_not_there(silri, started, arguments, name, message):
+    """No process of this machine opens it, and yet its name is known to be wrong."""
+    at = arguments.index("--env")
+    assert silri(*arguments[: at + 1], name, *arguments[at + 2 :], "--out", "run") == 2
     assert message in said(silri)
     assert_nothing_made()
     assert started == []

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from silri.cli.main import DONE, FAILED, USAGE, main
-from silri.data.dataset import read_dataset
-from silri.data.layout import DATA_PATH, file_path
-from tests.data.scenarios import SPEC, broken_episode, fill, open_store
-from tests.data.test_store_recovery import flip_inside
+from silri.store.dataset import read_dataset
+from silri.store.format.layout import DATA_PATH, file_path
+from tests.store.safety.test_recovery import flip_inside
+from tests.store.scenarios import SPEC, broken_episode, fill, open_store
 
 
 @pytest.fixture

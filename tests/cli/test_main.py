@@ -11,6 +11,10 @@ import silri as package
 from silri.agents.registry import AGENTS, load_agent
 from silri.cli import main as command
 from silri.core import errors
+from silri.core.errors import ConfigError
+from silri.intervention.devices import listing
+from silri.intervention.devices.listing import Found
+from silri.intervention.registry import OPERATORS
 
 
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
@@ -38,7 +42,7 @@ def test_every_verb_has_help(silri, verb, flag):
         (["train"], ["--agent.kappa", "--env.reset-range", "--steps", "--out", "--resume"]),
         (["train", "--agent", "hil_serl"], ["--agent.state-ensemble", "--agent.bc-weight"]),
         (["eval"], ["--episodes", "--sampled", "--json"]),
-        (["record"], ["--operator.jitter", "--out"]),
+        (["record"], ["--operator.skill.jitter", "--out"]),
     ],
 )
 def test_help_shows_the_flags_of_what_is_named(silri, arguments, flags):
@@ -108,10 +112,33 @@ def test_list_envs_and_operators(silri):
     assert "\nnone" in silri.out
 
 
+def test_list_devices_says_of_each_why_it_cannot_be_used(silri, monkeypatch):
+    def finder(target, what):
+        def find():
+            if "gamepad" in target:
+                raise ConfigError("no permission:\nplug it in")
+            return [Found("spacemouse", True, "ready")]
+
+        return find
+
+    monkeypatch.setattr(listing, "load_attribute", finder)
+    assert silri("list", "devices") == 0
+    assert "gamepad     no permission:\n            plug it in\n" in silri.out
+    assert "spacemouse  ready" in silri.out
+
+
+def test_list_devices_looks_for_every_device(silri):
+    """On this machine, whatever it has."""
+    assert silri("list", "devices") == 0
+    named = {line.split("  ")[0] for line in silri.out.splitlines() if line[0] != " "}
+    assert named == set(listing.FINDERS)
+    assert set(listing.FINDERS) <= set(OPERATORS.names())
+
+
 @pytest.mark.parametrize("arguments", [[], ["agents", "envs"]])
 def test_list_wants_one_table(silri, arguments):
     assert silri("list", *arguments) == 2
-    assert "agents|envs|operators" in silri.err
+    assert "agents|envs|operators|devices|encoders" in silri.err
 
 
 def test_list_ends_quietly_when_its_reader_has_read_enough():

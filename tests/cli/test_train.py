@@ -3,15 +3,19 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from silri.cli.progress import Console
+from silri.cli.train import Arguments, _check_resumed
+from silri.configs.run import RunConfig
 from silri.configs.serialize import load_config
+from silri.core.errors import ConfigError
 from silri.core.events import StepTaken
 from silri.runtime.checkpoint import CheckpointStore
-from tests.fakes.gym_point import CAMERA
+from tests.fakes.gym_point import ROBOT, WAITED
 from tests.fakes.runs import metrics, summary
 
 
@@ -36,6 +40,18 @@ def test_a_run_leaves_what_the_design_says(run, finished):
     assert summary(run)["agent"] == "hg_dagger"
     assert (run / "curve.png").read_bytes()[:4] == b"\x89PNG"
     assert load_config(run / "config.json").env.gripper_dims == (3,)
+
+
+def test_a_registered_robot_is_paced_and_its_dataset_has_the_rate(silri, tmp_path):
+    WAITED.clear()
+    path = tmp_path / "run"
+    assert silri.train("--out", path, "--runtime.rate-hz", "50", env=ROBOT) == 0, silri.err
+    assert len(WAITED) >= 30  # it was given the loop's wait, and every step took it
+    assert max(WAITED) > 1e-3  # and was held back by it, unless the machine was busy
+    assert json.loads((path / "loop.json").read_text())["hz"] == 50
+    assert json.loads((path / "episodes/meta/info.json").read_text())["fps"] == 50
+    steps = summary(path)["intervention_steps"]
+    assert summary(path)["human_seconds"] == pytest.approx(steps / 50)
 
 
 def test_what_is_printed_without_a_terminal_is_plain_and_short(run, finished):
@@ -85,7 +101,7 @@ def test_resuming_with_more_steps_goes_on_and_says_so_in_the_config(run, silri):
         (["--seed", "9", "--data.demos", "3"], "data.demos: 2 -> 3; seed: 0 -> 9"),
         (["--runtime.checkpoint-every", "7"], "runtime.checkpoint_every: 10 -> 7"),
         (["--out", "elsewhere"], "--out and --resume exclude each other"),
-        (["--steps", "-3"], "steps takes 0 or more, got -3"),
+        (["--steps", "-3"], "steps takes a whole number >= 0, got -3"),
     ],
 )
 def test_resuming_with_another_setting_is_refused_by_name(run, silri, arguments, message):
@@ -117,7 +133,7 @@ def test_what_cannot_be_resumed_says_why(run, silri, what):
         record = json.loads((run / "config.json").read_text())
         if what == "edited":
             record["run"]["agent"]["kapa"] = 1
-            message = "unknown configuration field agent.kapa"
+            message = "agent has no field 'kapa'"
         else:
             record["run"]["agent"]["trunk"]["hidden"] = [16, 24]
             code, message = 1, "kernel' is "
@@ -195,14 +211,17 @@ def test_a_second_ctrl_c_insists(run, silri, press_ctrl_c):
         (["--preset", "papper"], "unknown preset of agent silri 'papper'. Did you mean 'paper'"),
         (["--operator", "expret"], "unknown operator 'expret'. Did you mean 'expert'"),
         (["--env", "metaworld/draw-open"], "unknown environment 'metaworld/draw-open'"),
-        (["--steps", "-1"], "steps takes 0 or more, got -1"),
-        (["--evaluation.episodes", "0"], "evaluation.episodes takes 1 or more, got 0"),
-        (["--agent.kappa", "-1"], "agent.kappa takes 0 or more, got -1.0"),
-        (["--env.reset-range", "-1"], "env.reset_range = -1.0; it takes metres > 0"),
-        (["--operator.jitter", "-1"], "operator jitter = -1.0; it takes a number >= 0"),
+        (["--steps", "-1"], "steps takes a whole number >= 0, got -1"),
+        (["--evaluation.episodes", "0"], "evaluation.episodes takes a whole number >= 1, got 0"),
+        (["--agent.kappa", "-1"], "agent.kappa takes a number >= 0, got -1.0"),
+        (["--env.reset-range", "-1"], "env.reset_range takes a number > 0, or None, got -1.0"),
+        (["--operator.skill.jitter", "-1"], "operator.skill.jitter takes a number >= 0, got -1.0"),
+        (["--env", "Pendulum-v1", "--env.reset-range", "1"], "--env.reset-range"),
+        (["--operator", "none", "--operator.skill.jitter", "1"], "--operator.skill.jitter"),
+        (["--env", "nowhere:Class"], "environment 'nowhere:Class': no module 'nowhere' in"),
         (["--agent.kapa", "1"], "--agent.kapa"),
         (["--steps", "many"], "many"),
-        (["--agent.distance", "l3"], "l3"),
+        (["--agent.constraint", "l3"], "l3"),
         (["--agent", "silri", "--agent", "bc"], "--agent is given twice"),
     ],
 )
@@ -220,7 +239,7 @@ def test_wrong_arguments_are_usage_errors_that_leave_nothing_behind(silri, argum
         (["--env", "Pendulum-v1", "--operator", "none"], "operator 'none' cannot demonstrate"),
         (["--env", "Pendulum-v1", "--data.dataset", "demos"], "there is no folder demos"),
         (["--expert-run", "elsewhere"], "elsewhere"),
-        (["--env", CAMERA], "has image observations ['images.top']"),
+        (["--env", "Pendulum-v1"], "operator 'heterogeneous' needs an expert"),
     ],
 )
 def test_what_cannot_start_leaves_no_folder_in_the_way(silri, arguments, message):
@@ -232,8 +251,8 @@ def test_what_cannot_start_leaves_no_folder_in_the_way(silri, arguments, message
 def test_names_and_fields_combine(silri):
     assert silri("train", "--agent=silri", "--agent.kappa", "3", "--preset", "paper", "-h") == 0
     help_text = " ".join(silri.out.split())
-    assert "--agent.slack" in help_text
-    assert "(default: 0.1)" in help_text  # the paper's
+    assert "--agent.constraint {kl,released,paper}" in help_text
+    assert "(default: paper)" in help_text  # the preset's
 
 
 def test_the_default_folder_says_what_the_run_is(silri):
@@ -241,3 +260,12 @@ def test_the_default_folder_says_what_the_run_is(silri):
     (folder,) = Path("runs").iterdir()
     assert folder.name == "bc_tests.fakes.gym_point:Point-v0_s3"
     assert summary(folder)["env_steps"] == 0
+
+
+def test_a_resumed_run_may_be_served_at_another_address_and_no_more():
+    stored = RunConfig.from_preset(operator_name="web")
+    elsewhere = replace(stored.operator, port=9, host="10.0.0.5", token_file="t", scene="never")
+    _check_resumed(stored, Arguments(config=replace(stored, operator=elsewhere)))
+    quicker = replace(stored.runtime, rate_hz=30.0)
+    with pytest.raises(ConfigError, match=r"differing: runtime\.rate_hz"):
+        _check_resumed(stored, Arguments(config=replace(stored, runtime=quicker)))

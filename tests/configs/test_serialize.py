@@ -11,20 +11,24 @@ from silri.configs.serialize import (
     FORMAT,
     differences,
     from_json,
+    from_versioned,
     load_config,
-    migrate,
     to_json,
 )
 from silri.core.errors import ConfigError, UnknownNameError
-from silri.envs.config import EnvConfig
-from silri.intervention.operators import OperatorConfig
+from silri.envs.config import GymConfig
+from silri.intervention.gate import GateConfig
+from silri.intervention.operators import SimulatedConfig
+from silri.intervention.skill import SkillConfig
 
 EVERY_PRESET = [(name, preset) for name in AGENTS.names() for preset in load_agent(name).presets]
 EDITED = RunConfig.from_preset(
     "silri",
     "paper",
-    env=EnvConfig(name="metaworld/reach-v3", reset_range=0.05, gripper_dims=(1, 2)),
-    operator=OperatorConfig("steady", hold=(2, 9), one_axis=True, delay=0),
+    env_name="gym/Pendulum-v1",
+    env=GymConfig(max_episode_steps=5, gripper_dims=(1, 2)),
+    operator_name="steady",
+    operator=SimulatedConfig(SkillConfig(one_axis=True, delay=0), GateConfig(hold=(2, 9))),
     data=DataConfig(dataset="somewhere", std_floor=0.5),
     steps=123,
     seed=2**31 - 1,
@@ -41,15 +45,15 @@ def test_every_preset_survives_json(agent, preset):
     again = from_json(text(config))
     assert again == config
     assert hash(again) == hash(config)  # agents are keyed by it: no list may come back
-    assert differences(config, again) == []
+    assert differences(to_json(config), to_json(again)) == []
 
 
 def test_every_kind_of_field_survives_json():
     again = from_json(text(EDITED))
     assert again == EDITED
-    assert again.operator.hold == (2, 9)
+    assert again.operator.gate.hold == (2, 9)
     assert again.env.gripper_dims == (1, 2)
-    assert again.operator.one_axis is True
+    assert again.operator.skill.one_axis is True
 
 
 def broken(path, value):
@@ -69,44 +73,52 @@ def broken(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("agent.kapa", 1.0, r"unknown configuration field agent\.kapa"),
-        ("gpu", 1, r"unknown configuration field gpu"),
-        ("agent.kappa", ..., r"missing configuration field agent\.kappa"),
-        ("runtime", ..., r"missing configuration field runtime"),
-        ("agent.kappa", "six", r"agent\.kappa takes float, got 'six'"),
-        ("agent.kappa", True, r"agent\.kappa takes float, got True"),
-        ("agent.kappa", None, r"agent\.kappa takes float, got None"),
-        ("agent.kappa", -1, r"agent\.kappa takes 0 or more, got -1\.0"),
-        ("agent.utd", 2.5, r"agent\.utd takes int, got 2\.5"),
-        ("agent.utd", True, r"agent\.utd takes int, got True"),
-        ("agent.distance", "l3", r"agent\.distance takes one of 'l2', 'sq_l2', .*, got 'l3'"),
-        ("agent.trunk.hidden", "256", r"agent\.trunk\.hidden takes a list, got '256'"),
-        ("agent.trunk.hidden", [256, "x"], r"agent\.trunk\.hidden takes int, got 'x'"),
-        ("agent.trunk.layer_norm", 1, r"agent\.trunk\.layer_norm takes bool, got 1"),
-        ("agent.scale_bounds", [2.0, 1.0], r"agent\.scale_bounds takes 0 < low < high"),
-        ("agent", 3, r"agent takes an object, got 3"),
-        ("env.max_episode_steps", "many", r"env\.max_episode_steps takes int, got 'many'"),
-        ("seed", -1, r"seed takes a whole number from 0 to 2\*\*31 - 1, got -1"),
-        ("data.dataset", 7, r"data\.dataset takes str, got 7"),
-        ("operator.hold", 3, r"operator\.hold takes a list, got 3"),
+        ("agent.kapa", 1.0, "agent has no field 'kapa'. Did you mean 'kappa'?"),
+        ("gpu", 1, "the configuration has no field 'gpu'."),
+        ("env.reset_range", 0.1, "env has no field 'reset_range'."),
+        ("agent.kappa", ..., "missing configuration field agent.kappa"),
+        ("runtime", ..., "missing configuration field runtime"),
+        ("env.name", ..., "env.name takes text, got None"),
+        ("agent_name", ..., "agent_name takes text, got None"),
+        ("operator", ..., "operator takes an object with a 'name', got None"),
+        ("agent.kappa", "six", "agent.kappa takes a number >= 0, got 'six'"),
+        ("agent.kappa", True, "agent.kappa takes a number >= 0, got True"),
+        ("agent.kappa", None, "agent.kappa takes a number >= 0, got None"),
+        ("agent.kappa", -1, "agent.kappa takes a number >= 0, got -1"),
+        ("agent.utd", 2.5, "agent.utd takes a whole number >= 1, got 2.5"),
+        ("agent.utd", True, "agent.utd takes a whole number >= 1, got True"),
+        ("agent.constraint", "l3", "agent.constraint takes 'kl', 'released' or 'paper', got 'l3'"),
+        ("agent.trunk.hidden", "256", "agent.trunk.hidden takes "),
+        (
+            "agent.trunk.hidden",
+            [256, "x"],
+            "agent.trunk.hidden[1] takes a whole number >= 1, got 'x'",
+        ),
+        ("agent.trunk.layer_norm", 1, "agent.trunk.layer_norm takes True or False, got 1"),
+        ("agent.stages", [], "agent.stages takes one stage or more"),
+        ("agent.stages", [{"name": "online"}], "missing configuration field agent.stages[0]"),
+        ("agent", 3, "agent takes a SiLRIConfig, got 3"),
+        ("env.max_episode_steps", "many", "env.max_episode_steps takes a whole number >= 1, or"),
+        ("seed", -1, "seed takes a whole number from 0 to 2147483647, got -1"),
+        ("data.dataset", 7, "data.dataset takes text, or None, got 7"),
+        ("operator.gate.hold", 3, "operator.gate.hold takes 2 values (a whole number >= 1; "),
     ],
 )
 def test_what_does_not_fit_is_named(path, value, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError) as error:
         from_json(broken(path, value))
+    assert str(error.value).startswith(message)
 
 
 def test_tuples_of_fixed_length_stay_so():
-    with pytest.raises(ConfigError, match=r"agent\.scale_bounds"):
-        from_json(broken("agent.scale_bounds", [0.1]))
-    with pytest.raises(ConfigError, match=r"operator\.hold"):
-        from_json(broken("operator.hold", [1, 2, 3]))
+    with pytest.raises(ConfigError, match=r"operator\.gate\.hold"):
+        from_json(broken("operator.gate.hold", [1, 2, 3]))
 
 
 def test_whole_numbers_are_numbers():
     assert from_json(broken("agent.kappa", 6)).agent.kappa == 6.0
     assert isinstance(from_json(broken("agent.kappa", 6)).agent.kappa, float)
-    assert from_json(broken("env.reset_range", None)).env.reset_range is None
+    assert from_json(broken("env.max_episode_steps", None)).env.max_episode_steps is None
 
 
 def test_an_agent_of_another_version_lists_the_right_ones():
@@ -126,96 +138,51 @@ def test_a_damaged_config_json_is_a_config_error_that_names_the_file(tmp_path, c
 
 def test_load_config_reads_what_is_under_run(tmp_path):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"run": to_json(EDITED), "python": "3.11"}))
+    path.write_text(json.dumps({"run": to_json(EDITED), "format": FORMAT, "python": "3.11"}))
     assert load_config(path) == EDITED
 
 
 def test_differences_name_every_leaf():
-    other = replace(
-        EDITED, agent=replace(EDITED.agent, kappa=3.0), env=replace(EDITED.env, name="metaworld/x")
-    )
-    assert differences(EDITED, other) == [
+    other = replace(EDITED, agent=replace(EDITED.agent, kappa=3.0), env_name="gym/CartPole-v1")
+    edited = to_json(EDITED)
+    assert differences(edited, to_json(other)) == [
         "agent.kappa: 6.0 -> 3.0",
-        "env.name: 'metaworld/reach-v3' -> 'metaworld/x'",
+        "env.name: 'gym/Pendulum-v1' -> 'gym/CartPole-v1'",
     ]
-    assert differences(EDITED, from_json(text(EDITED))) == []
+    assert differences(edited, text(EDITED)) == []  # a list of a file is a tuple
     bc = RunConfig.from_preset("bc")
-    assert "agent.kappa: 6.0 -> None" in differences(EDITED, bc)
+    assert "agent.kappa: 6.0 -> None" in differences(edited, to_json(bc))
 
 
-SINCE_THIRD = {
-    "silri": [
-        *("least_deviation", "average_gripper", "expert_decay", "expert_rate", "experts"),
-        *("novelty_weight", "advantage_scale", "q_scale", "ask_fraction"),
-    ],
-    "hil_serl": ["average_rate"],
-    "hg_dagger": ["decay", "average_rate"],
-    "bc": ["decay", "average_rate"],
-}
-# What was the default when formats 1 and 2 were written.
-THEN = {"silri": "first", "hil_serl": "published", "hg_dagger": "published", "bc": "published"}
+@pytest.mark.parametrize("version", [None, *range(1, 10)])
+def test_an_earlier_format_is_refused_by_its_number_with_the_remedy(tmp_path, version):
+    path = tmp_path / "config.json"
+    stored = {"run": {"agent_name": "silri"}}
+    path.write_text(json.dumps(stored if version is None else stored | {"format": version}))
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value) == (
+        f"{path} has format {version or 1}, written by an earlier silri; install commit f441adf "
+        "to resume or evaluate it; its episodes can be used with --data.dataset RUN/episodes"
+    )
 
 
-# What the agents of a format did not have yet; an earlier one lacks what a later one lacks.
-SINCE = {
-    8: ["imitate"],
-    7: ["reward_unit"],
-    6: ["pretrain_critic"],  # SiLRI's alone
-    5: ["goal_shift"],
-    4: ["relative"],
-    3: ["shift", "shift_share"],
-}
-
-
-def earlier_format(config, number):
-    """The JSON of format 3 or a later one."""
-    data = text(config)
-    for last, names in SINCE.items():
-        for name in names if number <= last else []:
-            data["agent"].pop(name, None)
-    return data
-
-
-def second_format(config):
-    """The JSON of format 2, which had nothing of what made SiLRI steadier."""
-    data = earlier_format(config, 3)
-    for name in ["own_fraction", "n_step", "average_tail", *SINCE_THIRD[config.agent_name]]:
-        del data["agent"][name]
-    del data["evaluation"]["first_layout"], data["operator"]["answer"]
-    return data
-
-
-def first_format(config):
-    """The JSON of format 1, which had no fields for robots."""
-    data = second_format(config)
-    for name in ("rate_hz", "updates_per_step", "publish_every", "max_lag"):
-        del data["runtime"][name]
-    return data
-
-
-@pytest.mark.parametrize("agent", AGENTS.names())
-def test_a_configuration_of_an_earlier_format_means_what_it_did(agent):
-    config = RunConfig.from_preset(agent, THEN[agent])
-    meant = replace(config, agent=replace(config.agent, shift=0.0))
-    assert from_json(migrate(first_format(config), None, "config.json")) == meant
-    assert from_json(migrate(first_format(config), 1, "config.json")) == meant
-    assert from_json(migrate(second_format(config), 2, "config.json")) == meant
-    assert from_json(migrate(earlier_format(config, 3), 3, "config.json")) == meant
-    for number in range(4, FORMAT):
-        assert from_json(migrate(earlier_format(config, number), number, "config.json")) == config
-
-
-def test_migration_adds_what_is_missing_and_touches_nothing_else():
-    config = RunConfig.from_preset("silri")
-    data = text(config)
-    assert migrate(data, FORMAT, "config.json") is data
-    broken_data = first_format(config)
-    del broken_data["runtime"]["log_every"]
-    with pytest.raises(ConfigError, match=r"missing configuration field runtime\.log_every"):
-        from_json(migrate(broken_data, 1, "config.json"))
-
-
-@pytest.mark.parametrize("version", [FORMAT + 1, 0, "2"])
+@pytest.mark.parametrize("version", [FORMAT + 1, 0, "2", 10.0])
 def test_a_configuration_of_a_later_format_is_refused_with_its_number(version):
-    with pytest.raises(ConfigError, match=rf"config\.json has format {version}; .* up to {FORMAT}"):
-        migrate({}, version, "config.json")
+    with pytest.raises(
+        ConfigError, match=rf"config\.json has format {version}; .* reads {FORMAT}:"
+    ):
+        from_versioned({}, version, "config.json")
+
+
+@pytest.mark.parametrize("config", [EDITED, RunConfig.from_preset("silri")])
+def test_a_run_from_before_there_were_classifiers_is_read(config):
+    data = text(config)
+    del data["reward"], data["env"]["end_on_success"]
+    assert from_versioned(data, FORMAT, "config.json") == config
+
+
+def test_a_run_from_before_there_were_videos_has_none():
+    data = to_json(EDITED)
+    del data["evaluation"]["videos"]
+    assert from_versioned(data, FORMAT, "config.json") == EDITED

@@ -82,6 +82,8 @@ def test_stream_numbers_are_part_of_the_run_format():
         "GUIDANCE_REPLAY": 10,
         "UPDATE": 11,
         "DISTURBANCE": 12,
+        "REWARD_SPLIT": 21,
+        "REWARD_NETWORK": 22,
     }
 
 

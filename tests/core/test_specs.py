@@ -1,5 +1,6 @@
 """Specs: what they refuse and how the message helps, and what they do to an action."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from silri.core.errors import ConfigError, NonFiniteError, SpecError
-from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
+from silri.core.specs import UNKNOWN_HZ, ActionSpec, ArraySpec, EnvSpec
 
 IMAGE = ArraySpec((8, 8, 3), "uint8")
 
@@ -146,4 +147,16 @@ def test_points_that_do_not_fit_are_refused(points, message):
 
 def test_a_spec_is_hashable_where_it_is_a_static_argument():
     assert hash(ActionSpec(4, (3,))) == hash(ActionSpec(4, (3,)))
-    assert EnvSpec("e", {"state": ArraySpec((1,))}, ActionSpec(1), 5).control_hz == 10.0
+
+
+def test_the_rate_of_a_loop_replaces_the_environments():
+    spec = EnvSpec("e", {"state": ArraySpec((1,))}, ActionSpec(1), 5)
+    assert spec.control_hz == UNKNOWN_HZ == 10.0
+    assert spec.at_rate(20.0) == dataclasses.replace(spec, control_hz=20.0)
+    assert spec.at_rate(0.0) is spec
+
+
+@pytest.mark.parametrize("hz", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_rate_is_positive(hz):
+    with pytest.raises(ConfigError, match="control_hz of e takes Hz > 0, got"):
+        EnvSpec("e", {"state": ArraySpec((1,))}, ActionSpec(1), 5, control_hz=hz)

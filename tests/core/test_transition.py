@@ -57,5 +57,7 @@ def test_a_batch_is_a_pytree_of_arrays(spec):
 
     batch = fake_batch(spec, (4,))
     leaves = jax.tree.leaves(batch)
-    assert len(leaves) == 2 * len(spec.observation) + 7
+    assert len(leaves) == 2 * len(spec.observation) + 6
+    declared = batch._replace(columns={"progress": batch.reward})
+    assert len(jax.tree.leaves(declared)) == len(leaves) + 1
     assert isinstance(jax.tree.map(lambda leaf: leaf[:2], batch), Batch)

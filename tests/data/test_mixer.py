@@ -53,28 +53,6 @@ def test_what_goes_where(demos, online):
         assert batch.is_intervention.all()  # a policy step never enters D_I
 
 
-def test_what_people_did_in_episodes_that_failed_can_be_left_out():
-    mixer = Mixer(Replay(50, SPEC), Replay(50, SPEC), 8, 0.5, imitate="successes")
-    mixer.add(make_episode(SPEC, 0, 3, is_demo=True))
-    mixer.add(make_episode(SPEC, 1, 4, flags=[True, True, False, True], success=False))
-    mixer.add(make_episode(SPEC, 2, 4, flags=[False, True, True, False], success=True))
-    assert contents(mixer.guidance) == {(0, 0), (0, 1), (0, 2), (2, 1), (2, 2)}
-    everything = mixer.online.at(np.arange(len(mixer.online)))
-    assert everything.is_intervention.tolist() == [1, 1, 0, 1, 0, 1, 1, 0]  # it is still the truth
-    assert everything.is_guidance.tolist() == [0, 0, 0, 0, 0, 1, 1, 0]
-    batch, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 50)
-    failed = (batch.observation["state"][..., 0] // 1000) == 1
-    assert failed.any()
-    assert not batch.is_guidance[failed].any()
-    assert mix["mix/human"] == batch.is_intervention.mean()
-
-
-def test_demonstrations_guide_whatever_became_of_them():
-    mixer = Mixer(Replay(50, SPEC), Replay(50, SPEC), 8, imitate="successes")
-    mixer.add(make_episode(SPEC, 0, 3, is_demo=True, success=False))
-    assert mixer.guidance.at(np.arange(3)).is_guidance.all()
-
-
 def test_the_reward_scale_is_of_batches_and_not_of_what_is_kept():
     mixer, raw = make_mixer(), make_mixer()
     for each in (mixer, raw):
@@ -162,7 +140,6 @@ def test_an_empty_half_is_filled_by_the_other_and_flags_stay_true():
         "mix/intervention": 0,
         "mix/demo": 0,
         "mix/human": 0,
-        "mix/own": 0,
     }
 
     mixer = make_mixer()
@@ -175,7 +152,6 @@ def test_an_empty_half_is_filled_by_the_other_and_flags_stay_true():
         "mix/intervention": 0,
         "mix/demo": 1,
         "mix/human": 1,
-        "mix/own": 0,
     }
 
 
@@ -209,50 +185,15 @@ def test_configuration_errors():
     with pytest.raises(ConfigError, match="online_fraction must be"):
         make_mixer(fraction=1.5)
     with pytest.raises(ConfigError, match="different columns"):
-        Mixer(Replay(5, SPEC), Replay(5, SPEC, {"x": ArraySpec(())}), 4)
+        Mixer(Replay(5, SPEC), Replay(5, SPEC, ("mc_return",)), 4)
 
 
-def own_mixer(fraction: float = 0.5) -> Mixer:
-    replays = [Replay(200, SPEC) for _ in range(3)]
-    return Mixer(replays[0], replays[1], 8, 0.5, own=replays[2], own_fraction=fraction)
-
-
-def test_own_successes_are_what_followed_the_last_takeover():
-    mixer = own_mixer()
-    mixer.add(make_episode(SPEC, 0, 3, is_demo=True))
-    mixer.add(make_episode(SPEC, 1, 5, flags=[False, True, True, False, False], success=True))
-    mixer.add(make_episode(SPEC, 2, 2, flags=[False, False], success=True))
-    mixer.add(make_episode(SPEC, 3, 2, flags=[False, True], success=True))
-    mixer.add(make_episode(SPEC, 4, 3, flags=[False] * 3, success=False))
-    assert contents(mixer.own) == {(1, 3), (1, 4), (2, 0), (2, 1)}
-    assert contents(mixer.guidance) == {(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (3, 1)}
-
-
-def test_own_rows_come_last_count_as_guidance_and_never_as_intervention():
-    mixer = own_mixer()
-    mixer.add(make_episode(SPEC, 0, 3, is_demo=True))
-    batch, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 2)
-    assert mix["mix/own"] == 0  # none yet: the person's rows fill their place
-    assert batch.is_guidance.all()
-    mixer.add(make_episode(SPEC, 1, 5, flags=[False] * 5, success=True))
-    batch, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 50)
-    np.testing.assert_array_equal(batch.is_intervention, [[0] * 4 + [1] * 2 + [0] * 2] * 50)
-    np.testing.assert_array_equal(batch.is_guidance, [[0] * 4 + [1] * 4] * 50)
-    assert mix["mix/own"] == 0.25
-    parts = ("online", "demo", "intervention", "own")
-    assert sum(mix[f"mix/{name}"] for name in parts) == pytest.approx(1)
-
-
-def test_few_own_successes_are_not_drawn_more_often_than_the_persons_steps():
-    mixer = own_mixer()
-    for number in range(6):
-        mixer.add(make_episode(SPEC, number, 5, is_demo=True))
-    mixer.add(make_episode(SPEC, 9, 10, flags=[False] * 10, success=True))
-    _, mix = mixer.sample(rng(0, Stream.REPLAY, 0), 1)
-    assert mix["mix/own"] == 1 / 8  # 10 of 40 rows: one of the four, and not two
-
-
-@pytest.mark.parametrize("fraction", [-0.1, 1.0])
-def test_a_share_of_own_successes_leaves_room_for_the_person(fraction):
-    with pytest.raises(ConfigError, match="own_fraction"):
-        own_mixer(fraction)
+def test_a_monte_carlo_return_is_in_the_unit_of_rewards():
+    replays = [Replay(20, SPEC, ("mc_return",), discount=0.5) for _ in range(2)]
+    mixer = Mixer(*replays, 8)
+    episode = make_episode(SPEC, 0, 3, is_demo=True)
+    mixer.add(episode)
+    plain = mixer.sample_guidance(rng(0, Stream.REPLAY, 0), 1, 16)
+    mixer.reward_scale = 4.0
+    scaled = mixer.sample_guidance(rng(0, Stream.REPLAY, 0), 1, 16)
+    np.testing.assert_allclose(scaled.columns["mc_return"], 4.0 * plain.columns["mc_return"])

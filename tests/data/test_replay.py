@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silri.core.errors import DataError, NonFiniteError, SpecError
+from silri.core.errors import DataError, NonFiniteError, SpecError, UnknownNameError
 from silri.core.seeding import Stream, rng
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.episode import Episode
@@ -140,7 +140,7 @@ def test_sample_has_the_asked_shape_however_few_are_stored(shape):
     assert batch.observation["state"].shape == (*shape, 2)
     assert batch.observation["image"].shape == (*shape, 2, 2, 3)
     assert batch.observation["image"].dtype == np.uint8
-    assert batch.extras == {}
+    assert batch.columns == {}
     arrays = [batch.action, batch.reward, *batch.observation.values()]
     assert all(array.flags.c_contiguous for array in arrays)
 
@@ -168,18 +168,59 @@ def test_a_batch_does_not_change_when_the_ring_does():
     np.testing.assert_array_equal(batch.observation["image"], before[1])
 
 
-def test_extras_are_kept_with_their_shapes():
-    replay = Replay(5, SPEC, {"mc_return": ArraySpec(()), "feature": ArraySpec((2, 2))})
-    extras = {
-        "mc_return": np.arange(3, dtype=np.float32),
-        "feature": np.arange(12, dtype=np.float32).reshape(3, 2, 2),
-    }
-    replay.add(make_episode(SPEC, 0, 3, extras=extras))
-    batch = replay.at(np.arange(3))
-    for name, value in extras.items():
-        np.testing.assert_array_equal(batch.extras[name], value)
-    with pytest.raises(SpecError, match=r"episode 1 lacks 'extras\.(mc_return|feature)'"):
-        replay.add(make_episode(SPEC, 1, 3))
+def test_a_declared_column_is_computed_when_an_episode_is_added():
+    replay = Replay(8, SPEC, ("mc_return",), discount=0.5)
+    episode = make_episode(SPEC, 0, 4)
+    replay.add(episode)
+    reward = episode.frames["reward"]
+    last = reward[3]
+    expected = [
+        reward[0] + 0.5 * (reward[1] + 0.5 * (reward[2] + 0.5 * last)),
+        reward[1] + 0.5 * (reward[2] + 0.5 * last),
+        reward[2] + 0.5 * last,
+        last,
+    ]
+    np.testing.assert_allclose(replay.at(np.arange(4)).columns["mc_return"], expected, rtol=1e-6)
+    with pytest.raises(UnknownNameError, match=r"column of a batch 'mc_returns'.*'mc_return'"):
+        Replay(8, SPEC, ("mc_returns",))
+
+
+def test_a_time_out_has_the_return_of_its_last_reward_for_ever():
+    replay = Replay(8, SPEC, ("mc_return",), discount=0.75)
+    episode = make_episode(SPEC, 0, 4)
+    episode.frames["reward"][:] = -0.5
+    episode.frames["terminated"][-1] = False
+    replay.add(episode)
+    np.testing.assert_allclose(replay.at(np.arange(4)).columns["mc_return"], -2.0, rtol=1e-6)
+
+
+@given(capacity=st.integers(1, 12), plan=episodes, n=st.integers(1, 4))
+def test_every_row_points_at_its_own_two_frames_whatever_was_overwritten(capacity, plan, n):
+    """Rows that lie apart, long episodes and the wrap of both rings, with returns of n steps."""
+    replay = Replay(capacity, SPEC, n_step=n, discount=0.5)
+    kept = {}
+    for number, (flags, terminated, selective) in enumerate(plan):
+        episode = kept[number] = make_episode(
+            SPEC, number, len(flags), flags=flags, terminated=terminated
+        )
+        replay.add(episode, np.asarray(flags) if selective else None)
+    if not len(replay):
+        return
+    batch = replay.at(np.arange(len(replay)))
+    for row in range(len(replay)):
+        episode, step = kept[replay.episode_id[row]], int(replay.step[row])
+        _, following, _ = n_step(episode, step, n, 0.5)
+        for key, frames in episode.observations.items():
+            np.testing.assert_array_equal(batch.observation[key][row], frames[step])
+            np.testing.assert_array_equal(batch.next_observation[key][row], frames[following])
+
+
+def test_a_frame_is_kept_once_for_both_sides_of_a_transition():
+    replay = Replay(5000, SPEC)
+    for number in range(4):
+        replay.add(make_episode(SPEC, number, 100))
+    assert replay._frames.written == 4 * 101
+    assert len(replay._frames._blocks["image"]) == 1  # and memory is taken as it fills
 
 
 def test_what_does_not_fit_is_refused_and_changes_nothing():
@@ -187,7 +228,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing():
     replay.add(make_episode(SPEC, 0, 3))
     bad = make_episode(SPEC, 1, 3)
     bad.observations["state"][2, 1] = np.nan
-    with pytest.raises(NonFiniteError, match=r"'(next_)?observation.state' of episode 1"):
+    with pytest.raises(NonFiniteError, match=r"'observation.state' of episode 1"):
         replay.add(bad)
     human = make_episode(SPEC, 1, 3, flags=[True, False, True])
     human.frames["human_action"][0, 0] = np.inf
@@ -236,7 +277,7 @@ def n_step(
 @pytest.mark.parametrize("terminated", [True, False])
 def test_returns_of_several_steps_end_with_their_episode(n, terminated):
     episode = make_episode(SPEC, 0, 7, terminated=terminated)
-    replay = Replay(20, SPEC, horizon=(n, 0.5))
+    replay = Replay(20, SPEC, n_step=n, discount=0.5)
     replay.add(episode)
     batch = replay.at(np.arange(7))
     for t in range(7):
@@ -253,7 +294,7 @@ def test_returns_of_several_steps_end_with_their_episode(n, terminated):
 def test_a_return_ends_at_a_hand_over():
     flags = [False, False, True, True, True, False, False]
     episode = make_episode(SPEC, 0, 7, flags=flags)
-    replay = Replay(20, SPEC, horizon=(3, 0.5))
+    replay = Replay(20, SPEC, n_step=3, discount=0.5)
     replay.add(episode)
     batch = replay.at(np.arange(7))
     follows = batch.next_observation["state"][:, 0]  # the row's number in its episode

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from silri.cli.main import main
-from silri.data.dataset import read_dataset
+from silri.store.dataset import read_dataset
 from tests.fakes.gym_point import CAMERA
 
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from silri.data.lock import FolderLock
 from silri.runtime.cluster.paths import LivePaths, SpoolPaths, read_record
+from silri.store.safety.lock import FolderLock
 from tests.runtime.cluster.processes import (
     TASK,
     Place,
@@ -60,6 +60,10 @@ def test_train_with_two_robots(place):
     summary = json.loads((run / "summary.json").read_text())
     assert summary["completed"] is True
     assert summary["env_steps"] >= 200
+    # Robots record the demonstrations and evaluate.
+    assert summary["demo_episodes"] == 2
+    assert len(summary["evaluations"]) >= 2
+    assert summary["success_rate"] is not None
     assert {robot_of(spool) for spool in stored(run)} == {"robot-1", "robot-2"}
     assert_nothing_lost(run, local_spools(run, 2))
     FolderLock(run / "episodes").release()

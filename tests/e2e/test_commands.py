@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from silri.data.dataset import read_dataset
+from silri.store.dataset import read_dataset
 from tests.cli.conftest import POINT, SMALL
 from tests.fakes.runs import metrics, summary
 
 ROOT = Path(__file__).resolve().parents[2]
-DRAWER = ["--env", "metaworld/drawer-open-v3", "--data.demos", "3", "--agent.pretrain-steps", "200"]
+DRAWER = ["--env", "metaworld/drawer-open-v3", "--data.demos", "3"]
+BRIEF = ["--agent.stages.0.updates", "200"]  # of what comes before the first step
 FEW = [
     "--evaluation.every",
     "250",
@@ -45,7 +46,7 @@ def _nobody_is_left_running():
 def start(*arguments, cwd):
     environment = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
         "SILRI_COMPILATION_CACHE": os.environ["JAX_COMPILATION_CACHE_DIR"],
     }
     process = subprocess.Popen(
@@ -70,7 +71,7 @@ def silri(*arguments, cwd, code=0):
 
 
 def test_train_resume_eval_plot_on_the_default_task(tmp_path):
-    out = silri("train", *DRAWER, *FEW, "--steps", 300, "--out", "run", cwd=tmp_path)
+    out = silri("train", *DRAWER, *BRIEF, *FEW, "--steps", 300, "--out", "run", cwd=tmp_path)
     run = tmp_path / "run"
     assert "silri (default) on metaworld/drawer-open-v3, seed 0, 300 steps -> run" in out
     first = summary(run)
@@ -97,12 +98,20 @@ def test_train_resume_eval_plot_on_the_default_task(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("agent", "preset"),
-    [("bc", "default"), ("hg_dagger", "default"), ("hil_serl", "default"), ("silri", "released")],
+    ("agent", "preset", "more"),
+    [
+        ("bc", "default", BRIEF),
+        ("hg_dagger", "default", BRIEF),
+        ("hil_serl", "default", []),
+        ("hil_serl", "offline", BRIEF),
+        ("silri", "released", BRIEF),
+        ("silri_groups", "default", BRIEF),
+        ("silri_asking", "default", BRIEF),
+    ],
 )
-def test_every_agent_runs_on_the_simulator(tmp_path, agent, preset):
+def test_every_agent_runs_on_the_simulator(tmp_path, agent, preset, more):
     silri(
-        *("train", "--agent", agent, "--preset", preset, *DRAWER, *FEW),
+        *("train", "--agent", agent, "--preset", preset, *DRAWER, *more, *FEW),
         *("--steps", 150, "--out", "run"),
         cwd=tmp_path,
     )

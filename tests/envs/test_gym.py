@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import sys
+import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -21,10 +24,19 @@ from silri.core.errors import (
     SpecError,
     UnknownNameError,
 )
-from silri.core.protocols import HasPrivileged, Privileged
-from silri.core.specs import ArraySpec
-from silri.envs.config import EnvConfig
-from silri.envs.gym import ActionScaling, GymEnv, env_from
+from silri.core.protocols import (
+    Disturbable,
+    HasPrivileged,
+    Observable,
+    Pictured,
+    Privileged,
+    SelfPaced,
+)
+from silri.core.specs import UNKNOWN_HZ, ArraySpec
+from silri.envs.config import GymConfig
+from silri.envs.gym import GymEnv, env_from
+from silri.envs.gym_spaces import ActionScaling
+from silri.envs.registry import create_env, require_env
 
 ARM = Box(-2.0, 2.0, (2,), np.float32)
 
@@ -73,7 +85,7 @@ class ScriptedArm(Arm):
 
 def adapt(env: Arm | None = None, **fields: Any) -> GymEnv:
     fields.setdefault("max_episode_steps", 10)
-    return env_from(env or Arm(), "arm", EnvConfig(name="arm", **fields))
+    return env_from(env or Arm(), "arm", GymConfig(**fields))
 
 
 @pytest.fixture
@@ -179,6 +191,62 @@ def test_cameras_that_have_lerobots_names_keep_them(nested: bool) -> None:
     env.env_spec.validate_observation(env.reset(seed=0)[0])
 
 
+def two_cameras(**fields: Any) -> tuple[Arm, GymEnv]:
+    """Front, 40 high and 60 wide: red left, blue right, a green middle; and a grey wrist's."""
+    space = Dict(
+        {
+            "agent_pos": Box(-1, 1, (2,), np.float32),
+            "pixels": Dict(
+                {
+                    "front": Box(0, 255, (40, 60, 3), np.uint8),
+                    "wrist": Box(0, 255, (32, 32, 1), np.uint8),
+                }
+            ),
+        }
+    )
+    arm = Arm(space)
+    front = np.zeros((40, 60, 3), np.uint8)
+    front[:, :10, 0], front[:, 10:50, 1], front[:, 50:, 2] = 255, 200, 255
+    wrist = np.arange(32, dtype=np.uint8).repeat(32).reshape(32, 32, 1)
+    pictures = {"front": front, "wrist": wrist}
+    arm.observation = {"agent_pos": np.zeros(2, np.float32), "pixels": pictures}
+    return arm, adapt(arm, **fields)
+
+
+def test_cameras_are_cropped_to_the_middle_square_and_resized() -> None:
+    _, env = two_cameras(image_size=16)
+    observation, _ = env.reset(seed=0)
+    shapes = {key: spec.shape for key, spec in env.env_spec.observation.items()}
+    wanted = {"state": (2,), "images.front": (16, 16, 3), "images.wrist": (16, 16, 1)}
+    assert shapes == wanted
+    assert (observation["images.front"] == (0, 200, 0)).all()  # what lay left and right is cropped
+    rows = observation["images.wrist"][:, 8, 0]
+    assert (np.abs(rows - (2.0 * np.arange(16) + 0.5)) <= 1.0).all()  # pairs of rows, averaged
+    assert env.observation_space.contains(observation)
+    assert two_cameras()[1].reset(seed=0)[0]["images.front"].shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("name", ["front", "images.front"])
+def test_cameras_can_be_left_out(name: str) -> None:
+    _, env = two_cameras(image_keys=(name,))
+    assert set(env.reset(seed=0)[0]) == {"state", "images.front"}
+    assert set(two_cameras(image_keys=())[1].env_spec.observation) == {"state"}
+
+
+def test_a_camera_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"no camera \['top'\]; it has front, wrist$"):
+        two_cameras(image_keys=("front", "top"))
+    with pytest.raises(ConfigError, match="nothing of .* would be left to see"):
+        adapt(Arm(Dict({"front": Box(0, 255, (8, 8, 3), np.uint8)})), image_keys=())
+
+
+def test_a_camera_of_another_shape_is_named_where_it_is_resized() -> None:
+    arm, env = two_cameras(image_size=16)
+    arm.observation["pixels"]["front"] = np.zeros((60, 60, 3), np.uint8)
+    with pytest.raises(SpecError, match=r"images.front' has shape \(60, 60, 3\).*\(40, 60, 3\)"):
+        env.reset(seed=0)
+
+
 @pytest.mark.parametrize(
     "space", [Box(0, 255, (4, 5, 3), np.uint8), Dict({"pixels": Box(0, 255, (4, 5, 3), np.uint8)})]
 )
@@ -191,7 +259,7 @@ def test_a_lone_image(space: gymnasium.Space[Any]) -> None:
     [
         (Discrete(4), r"observation space Discrete\(4\) is unsupported: it is neither a Box"),
         (Tuple((ARM, ARM)), "FlattenObservation"),
-        (Dict({"a": ARM, "b": MultiBinary(3)}), "at 'b' is unsupported"),
+        (Dict({"a": ARM, "b": MultiBinary(3)}), "at 'b' MultiBinary.* is unsupported"),
         (Dict({}), "it is empty"),
         (Dict({"agent_pos": ARM, "state": ARM}), r"two arrays would be called \['state'\]"),
     ],
@@ -347,6 +415,15 @@ def test_sparse_reward_ends_at_success() -> None:
     assert step(sparse)[1:4] == (10.0, True, False)
 
 
+def test_a_success_that_ends_nothing_goes_on() -> None:
+    script = ((3.0, False, False, {"success": True}), (3.0, False, False, {"success": False}))
+    env = adapt(Arm(script=script), reward="sparse", end_on_success=False)
+    env.reset(seed=0)
+    first, second = step(env), step(env)
+    assert (first[1:4], first[4]["success"]) == ((10.0, False, False), True)
+    assert (second[1:4], second[4]["success"]) == ((-0.05, False, False), False)
+
+
 def test_time_out_is_truncation() -> None:
     env = adapt(max_episode_steps=3)
     env.reset(seed=0)
@@ -365,11 +442,12 @@ def test_termination_wins_over_truncation() -> None:
 
 
 def test_the_registered_limit_counts_decisions(registered: str) -> None:
-    env = EnvConfig(name=f"gym/{registered}").create()
+    env = create_env(f"gym/{registered}", GymConfig())
     assert env.env_spec.name == "gym/SilriArm-v0"
     assert env.env_spec.max_episode_steps == 7
-    assert EnvConfig(name=registered, action_repeat=2).create().env_spec.max_episode_steps == 4
-    longer = EnvConfig(name=registered, max_episode_steps=9).create()
+    slow = create_env(registered, GymConfig(action_repeat=2))
+    assert slow.env_spec.max_episode_steps == 4
+    longer = create_env(registered, GymConfig(max_episode_steps=9))
     longer.reset(seed=0)
     ends = [longer.step(np.zeros(2, np.float32))[3] for _ in range(9)]
     assert ends == [False] * 8 + [True]
@@ -392,7 +470,7 @@ def test_a_users_module_in_the_working_directory(
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
     try:
-        env = EnvConfig(name=f"{prefix}silri_my_arm:SilriMine-v0").create()
+        env = create_env(f"{prefix}silri_my_arm:SilriMine-v0", GymConfig())
         assert env.env_spec.max_episode_steps == 20
         assert sys.path == before
     finally:
@@ -402,7 +480,7 @@ def test_a_users_module_in_the_working_directory(
 
 def test_a_missing_module() -> None:
     with pytest.raises(ConfigError, match="no module 'silri_nowhere'"):
-        EnvConfig(name="silri_nowhere:Arm-v0").create()
+        create_env("silri_nowhere:Arm-v0", GymConfig())
 
 
 def test_an_error_inside_a_users_module_is_shown(
@@ -410,8 +488,9 @@ def test_an_error_inside_a_users_module_is_shown(
 ) -> None:
     (tmp_path / "silri_broken.py").write_text("import silri_not_installed\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ModuleNotFoundError, match="silri_not_installed"):
-        EnvConfig(name="silri_broken:Arm-v0").create()
+    words = "'silri_broken' cannot be imported: ModuleNotFoundError: .* 'silri_not_installed'"
+    with pytest.raises(ConfigError, match=words):
+        create_env("silri_broken:Arm-v0", GymConfig())
 
 
 @pytest.mark.parametrize(
@@ -426,16 +505,11 @@ def test_an_error_inside_a_users_module_is_shown(
 def test_unknown_names_show_the_nearest(registered: str, name: str, near: str) -> None:
     assert registered
     with pytest.raises(UnknownNameError, match=f"Did you mean '{near}'"):
-        EnvConfig(name=name).create()
-
-
-def test_reset_range_is_for_metaworld(registered: str) -> None:
-    with pytest.raises(ConfigError, match=r"reset_range = 0.1 is for metaworld"):
-        EnvConfig(name=registered, reset_range=0.1).create()
+        require_env(name)
 
 
 def test_a_real_one() -> None:
-    env = EnvConfig(name="gym/Pendulum-v1", max_episode_steps=5).create()
+    env = create_env("gym/Pendulum-v1", GymConfig(max_episode_steps=5))
     first, _ = env.reset(seed=4)
     for _ in range(5):
         _, reward, terminated, truncated, _ = env.step(np.ones(1, np.float32))
@@ -445,9 +519,144 @@ def test_a_real_one() -> None:
     env.close()
 
 
-def test_privileged_is_offered_only_where_it_exists() -> None:
-    assert not isinstance(adapt(), HasPrivileged)
-    scripted = adapt(ScriptedArm())
-    assert isinstance(scripted, HasPrivileged)
-    scripted.reset(seed=0)
-    np.testing.assert_array_equal(scripted.privileged().expert_action, [1, 1])
+def test_the_rate_is_that_of_the_metadata() -> None:
+    assert adapt().env_spec.control_hz == UNKNOWN_HZ
+    fast = Arm()
+    fast.metadata = {"render_fps": 50}
+    assert adapt(fast).env_spec.control_hz == 50.0
+    assert adapt(fast, action_repeat=3).env_spec.control_hz == pytest.approx(50 / 3, abs=1e-6)
+    pendulum = create_env("gym/Pendulum-v1", GymConfig())
+    assert pendulum.env_spec.control_hz == 30.0
+    pendulum.close()
+
+
+@pytest.mark.parametrize("fps", [0, -5, float("nan"), "fast"])
+def test_a_rate_that_is_none_is_refused(fps: Any) -> None:
+    odd = Arm()
+    odd.metadata = {"render_fps": fps}
+    with pytest.raises(ConfigError, match=r"\['render_fps'\] of arm takes Hz > 0, got"):
+        adapt(odd)
+
+
+# What an environment offers
+
+OFFERS = {
+    "privileged": ScriptedArm.privileged,
+    "pace": lambda self, wait: setattr(self, "wait", wait),
+    "disturb": lambda self, kind, rng: kind == "kick",
+}
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize(
+    "names", [names for size in range(4) for names in itertools.combinations(OFFERS, size)]
+)
+def test_whatever_is_offered_is_offered_behind_wrappers(
+    names: tuple[str, ...], wrapped: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers = {name: OFFERS[name] for name in names}
+    if "disturb" in names:
+        offers["disturbances"] = ("kick",)  # type: ignore[assignment]
+    arm = type("Offering", (Arm,), offers)()
+    # In a registered environment Gymnasium's own wrappers lie around it.
+    if wrapped:
+        gymnasium.register("SilriOffering-v0", lambda: arm, max_episode_steps=7)
+        try:
+            env = create_env("SilriOffering-v0", GymConfig(max_episode_steps=5))
+        finally:
+            del gymnasium.registry["SilriOffering-v0"]
+    else:
+        env = adapt(arm)
+    assert isinstance(env, HasPrivileged) == ("privileged" in names)
+    assert isinstance(env, SelfPaced) == ("pace" in names)
+    assert isinstance(env, Disturbable) == ("disturb" in names)
+    env.reset(seed=0)
+    if isinstance(env, HasPrivileged):
+        np.testing.assert_array_equal(env.privileged().expert_action, [1, 1])
+    if isinstance(env, SelfPaced):
+        env.pace(monkeypatch.undo)
+        assert arm.wait == monkeypatch.undo  # type: ignore[attr-defined]
+    if isinstance(env, Disturbable):
+        assert env.disturbances == ("kick",)
+        assert env.disturb("kick", np.random.default_rng(0))
+
+
+def test_what_is_observed_between_steps_is_an_observation_like_others() -> None:
+    class Seeing(Arm):
+        def observe(self) -> np.ndarray:
+            return self.observation_space.sample()
+
+    assert not isinstance(adapt(Arm()), Observable)
+    env = adapt(Seeing())
+    assert isinstance(env, Observable)
+    first, _ = env.reset(seed=0)
+    seen = env.observe()
+    assert {k: (v.shape, v.dtype) for k, v in seen.items()} == {
+        k: (v.shape, v.dtype) for k, v in first.items()
+    }
+
+
+class Painted(Arm):
+    """Gives pictures to whoever asks for them when it is made."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}  # type: ignore[misc]
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        super().__init__()
+        self.render_mode = render_mode
+
+    def render(self) -> Any:
+        return np.full((4, 5, 3), 7, np.uint8)
+
+
+@pytest.mark.parametrize("pictures", [False, True])
+@pytest.mark.parametrize("by_name", [False, True])
+def test_pictures_come_only_if_asked_for(
+    pictures: bool, by_name: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("painted_for_this_test")
+    vars(module)["Painted"] = Painted
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    kind = f"{module.__name__}:Painted" if by_name else Painted
+    gymnasium.register("SilriPainted-v0", kind, max_episode_steps=7)
+    try:
+        env = create_env("SilriPainted-v0", GymConfig(), pictures=pictures)
+    finally:
+        del gymnasium.registry["SilriPainted-v0"]
+    env.reset(seed=0)
+    assert isinstance(env, Pictured)
+    picture = env.render()
+    assert (picture is not None) == pictures
+    if picture is not None:
+        assert picture.shape == (4, 5, 3)
+
+
+def test_an_environment_without_pictures_is_made_as_always() -> None:
+    gymnasium.register("SilriPlain-v0", Arm, max_episode_steps=7)
+    try:
+        env = create_env("SilriPlain-v0", GymConfig(), pictures=True)
+    finally:
+        del gymnasium.registry["SilriPlain-v0"]
+    env.reset(seed=0)
+    assert isinstance(env, Pictured)
+    assert env.render() is None
+
+
+def test_the_outermost_offer_counts() -> None:
+    class Corrected(gymnasium.Wrapper):  # type: ignore[type-arg]
+        def privileged(self) -> Privileged:
+            known = self.env.unwrapped.privileged()  # type: ignore[attr-defined]
+            return dataclasses.replace(known, expert_action=-known.expert_action)
+
+    env = env_from(Corrected(ScriptedArm()), "arm", GymConfig(max_episode_steps=5))
+    assert isinstance(env, HasPrivileged)
+    np.testing.assert_array_equal(env.privileged().expert_action, [-1, -1])
+
+
+def test_a_robot_that_paces_itself_takes_one_step_per_decision() -> None:
+    class Robot(Arm):
+        def pace(self, wait: Any) -> None: ...
+
+    adapt(Robot(), action_repeat=1)
+    with pytest.raises(ConfigError, match=r"action_repeat = 2: arm paces itself"):
+        adapt(Robot(), action_repeat=2)

@@ -11,8 +11,9 @@ import pytest
 
 from silri.core.errors import ConfigError, EnvironmentFault, NonFiniteError, SpecError
 from silri.core.specs import ActionSpec
-from silri.envs.config import EnvConfig
+from silri.envs.config import MetaworldConfig
 from silri.envs.metaworld import MetaworldEnv
+from silri.envs.registry import create_env
 
 UP = np.array([0, 0, 1, -1], np.float32)
 CLOSE = np.array([0, 0, 0, 1], np.float32)
@@ -20,7 +21,7 @@ OPEN = np.array([0, 0, 0, -1], np.float32)
 
 
 def build(task: str = "drawer-open-v3", **fields: Any) -> MetaworldEnv:
-    env = EnvConfig(name=f"metaworld/{task}", **fields).create()
+    env = create_env(f"metaworld/{task}", MetaworldConfig(**fields))
     assert isinstance(env, MetaworldEnv)
     return env
 
@@ -43,11 +44,21 @@ def succeed(env: MetaworldEnv, seed: int = 0) -> list[tuple[float, bool, bool, d
             return steps
 
 
+def test_a_success_that_ends_nothing_goes_on_to_the_time_out() -> None:
+    ends, goes_on = build(), build(end_on_success=False)
+    short, long = succeed(ends), succeed(goes_on)
+    assert len(short) < len(long) == 100
+    assert [row[1:3] for row in long] == [(False, False)] * 99 + [(False, True)]
+    assert [row[3]["success"] for row in long[: len(short)]] == [row[3]["success"] for row in short]
+    assert {row[0] for row in long if row[3]["success"]} == {10.0}
+
+
 def test_spec_and_observation(env: MetaworldEnv) -> None:
     observation, info = env.reset(seed=0)
     spec = env.env_spec
     assert spec.name == "metaworld/drawer-open-v3"
     assert spec.max_episode_steps == 100
+    assert spec.control_hz == 40.0  # 2 simulator steps of 1/80 s
     assert spec.action == ActionSpec(4, (3,), (-1.0, 1.0))
     assert {key: value.shape for key, value in observation.items()} == {
         "state": (8,),
@@ -65,6 +76,16 @@ def test_spec_and_observation(env: MetaworldEnv) -> None:
     np.testing.assert_allclose(scene[28:], known.goal, atol=1e-6)
     np.testing.assert_array_equal(state[:4], state[4:])  # nothing came before the first frame
     np.testing.assert_array_equal(scene[:14], scene[14:28])
+
+
+@pytest.mark.parametrize("repeat", [1, 3])
+def test_the_rate_is_that_of_simulated_time(repeat: int) -> None:
+    env = build(action_repeat=repeat)
+    env.reset(seed=0)
+    before = env._raw.data.time
+    for _ in range(5):
+        env.step(np.zeros(4, np.float32))
+    assert (env._raw.data.time - before) / 5 == pytest.approx(1 / env.env_spec.control_hz)
 
 
 @pytest.mark.parametrize(
@@ -308,8 +329,3 @@ def test_a_box_without_any_layout_is_an_error_and_not_a_loop() -> None:
     env = build("coffee-pull-v3", reset_range=0.005)  # centres 0.125 m apart; the task wants 0.15
     with pytest.raises(ConfigError, match=r"env.reset_range = 0.005: .*coffee-pull-v3.*wider"):
         env.reset(seed=0)
-
-
-def test_gripper_dims_are_not_for_metaworld() -> None:
-    with pytest.raises(ConfigError, match="gripper_dims"):
-        build(gripper_dims=(3,))

@@ -12,9 +12,10 @@ import pytest
 from silri.core.errors import EnvironmentFault, UnknownNameError
 from silri.core.protocols import Disturbable
 from silri.core.specs import Observation
-from silri.envs.config import EnvConfig
+from silri.envs.config import MetaworldConfig
 from silri.envs.metaworld import MetaworldEnv
 from silri.envs.metaworld_disturbance import DISPLACEMENTS, KINDS, TARGETS
+from silri.envs.registry import create_env
 
 SEED = 3
 FIXTURES = ("door-close-v3", "drawer-open-v3")
@@ -23,7 +24,7 @@ CLOSE = np.array([0, 0, 0, 1], np.float32)
 
 
 def build(task: str, **fields: Any) -> MetaworldEnv:
-    env = EnvConfig(name=f"metaworld/{task}", reset_range=0.03, **fields).create()
+    env = create_env(f"metaworld/{task}", MetaworldConfig(reset_range=0.03, **fields))
     assert isinstance(env, MetaworldEnv)
     return env
 

@@ -11,9 +11,9 @@ import pytest
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
 from silri.core.protocols import HasPrivileged
-from silri.envs.config import EnvConfig
+from silri.envs.config import MetaworldConfig
 from silri.envs.metaworld import MetaworldEnv
-from silri.envs.registry import EXPERT_CEILINGS
+from silri.envs.registry import EXPERT_CEILINGS, create_env
 
 TASKS = list(EXPERT_CEILINGS)
 # One of each kind: a handle, a grasp, a hinge, a button, a tool, and success that needs a grasp.
@@ -25,10 +25,12 @@ QUICK = (
     "hammer-v3",
     "stick-push-v3",
 )
+# Building fifty simulators takes minutes.
+EVERY = [task if task in QUICK else pytest.param(task, marks=pytest.mark.slow) for task in TASKS]
 
 
 def build(task: str, **fields: Any) -> MetaworldEnv:
-    env = EnvConfig(name=f"metaworld/{task}", **fields).create()
+    env = create_env(f"metaworld/{task}", MetaworldConfig(**fields))
     assert isinstance(env, MetaworldEnv)
     assert isinstance(env, HasPrivileged)
     return env
@@ -56,9 +58,9 @@ def test_the_names_are_metaworlds() -> None:
     assert sorted(TASKS) == sorted(ALL_V3_ENVIRONMENTS)
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", EVERY)
 def test_layout_goal_and_seed(task: str) -> None:
-    """One simulator for three properties: building fifty of them is most of this file's time."""
+    """One simulator for three properties: building it is most of the time."""
     env = build(task, reset_range=0.03)
     fresh = episode(env, seed=5, steps=20)
     _, info = env.reset(seed=6)
@@ -84,10 +86,7 @@ def check_goal(env: MetaworldEnv) -> None:
         np.testing.assert_allclose(goal, env._raw._target_pos, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    "task",
-    [task if task in QUICK else pytest.param(task, marks=pytest.mark.slow) for task in TASKS],
-)
+@pytest.mark.parametrize("task", EVERY)
 def test_physics_and_success_are_upstreams(task: str) -> None:
     """The same layout and actions through SawyerXYZEnv.step itself, with its cache disarmed."""
     env = build(task, action_repeat=1, gripper="continuous", max_episode_steps=200)

@@ -102,7 +102,9 @@ def test_an_episode_that_is_over_before_is_not_disturbed():
 
 def test_the_row_counts_what_was_disturbed():
     successes = np.array([True, False, True, False])
-    evaluation = EvaluationResult(successes, np.array([3, 8, 5, 8]), np.zeros(4), np.zeros(4, bool))
+    evaluation = EvaluationResult(
+        successes, np.array([3, 8, 5, 8]), *(np.zeros(4), np.zeros(4, bool), np.ones(4, bool))
+    )
     row = DisturbedResult(evaluation, np.array([False, True, True, True])).row()
     low, high = wilson_interval(2, 4)
     assert row == {

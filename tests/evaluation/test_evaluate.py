@@ -88,7 +88,7 @@ def test_actions_are_clipped_and_grippers_snapped():
     "fault", ["nan-observation", "wrong-shape", "raises", "nan-reset", "reset-raises"]
 )
 def test_a_fault_is_a_failure_and_the_evaluation_goes_on(fault):
-    env = FakeEnvConfig(f"fake/one-arm!{fault}:1@0").create()
+    env = FakeEnvConfig(kind=f"fake/one-arm!{fault}:1@0").create()
     env._seeds = {derive_seed(0, Stream.EVALUATION_LAYOUT, 1)}
     result = evaluate(env, idle, 3)
     np.testing.assert_array_equal(result.faults, [False, True, False])

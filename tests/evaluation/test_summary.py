@@ -1,7 +1,8 @@
-"""``summary.json`` from hand-made counters; design.md, section 5."""
+"""``summary.json`` from hand-made counters; docs/guides/benchmark.md has the definitions."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from silri.evaluation.statistics import wilson_interval
 from silri.evaluation.summary import summarise
 from silri.runtime.state import RunState
+from tests.fakes.point import NAME
 from tests.fakes.runs import tiny_run
 
 
@@ -50,7 +52,7 @@ def test_counts_and_rates():
     expected = {
         "agent": "silri",
         "preset": "default",
-        "env": "fake/one-arm",
+        "env": NAME,
         "operator": "steady",
         "seed": 3,
         "env_steps": 40,
@@ -67,6 +69,13 @@ def test_counts_and_rates():
         "completed": True,
     }
     assert {key: summary[key] for key in expected} == expected
+
+
+def test_a_person_s_seconds_are_real_ones_where_the_loop_keeps_a_rate():
+    config = tiny_run(steps=40)
+    paced = dataclasses.replace(config, runtime=dataclasses.replace(config.runtime, rate_hz=20.0))
+    summary = summarise(paced, STATE)
+    assert (summary["human_seconds"], summary["demo_seconds"]) == pytest.approx((0.4, 0.55))
 
 
 def test_steps_to_90_is_the_first_of_two_in_a_row():

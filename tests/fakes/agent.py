@@ -7,20 +7,27 @@ less or other, or one iteration too many, gives other weights.
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
-from silri.agents.base import Agent, AgentConfig, Preset
+from silri.agents.augment import PLAIN, Augmentation
+from silri.agents.base import Agent, AgentConfig
 from silri.agents.registry import AGENTS
-from silri.core.registry import Entry
+from silri.agents.stages import ONLINE, Stage
+from silri.core.registry import Entry, Preset
 from silri.core.seeding import Stream, rng
+from silri.core.settings import settings
 from silri.nn.normalizer import Normalizer
 
 
-@dataclass(frozen=True)
+@settings("agent")
 class FakeConfig(AgentConfig):
     """Nothing of its own."""
+
+    known_stages: ClassVar[tuple[str, ...]] = ("clone", "online")
+
+    stages: tuple[Stage, ...] = (Stage("clone", "guidance", 100), ONLINE)
 
 
 class FakeAgent(Agent):
@@ -29,12 +36,13 @@ class FakeAgent(Agent):
     weights: np.ndarray
 
     @classmethod
-    def create(cls, config, spec, statistics, seed):
+    def create(cls, config, spec, seed, augment=PLAIN):
         sizes = {key: array.shape for key, array in spec.observation.items()}
         features = sum(int(np.prod(shape)) for shape in sizes.values())
         return cls(
             config=config,
             action_spec=spec.action,
+            augmentation=Augmentation.create(augment, spec),
             normalizer=Normalizer(
                 mean={key: np.zeros(shape, np.float32) for key, shape in sizes.items()},
                 std={key: np.ones(shape, np.float32) for key, shape in sizes.items()},
@@ -45,7 +53,7 @@ class FakeAgent(Agent):
         )
 
     @classmethod
-    def diagnostic_names(cls, config, spec):
+    def diagnostic_names(cls, config, spec, augment=PLAIN):
         return ["size"]
 
     def _features(self, observation):
@@ -70,22 +78,47 @@ class FakeAgent(Agent):
         actions = batch.action.reshape(len(rows), -1) * (1 + batch.reward.reshape(-1, 1))
         return self.weights + 0.05 * (actions.T @ rows / len(rows) - self.weights)
 
-    def update(self, batch):
+    def update(self, batch, stage="online"):
+        if stage == "clone":
+            return self.replace(weights=self._pulled(batch)), {"weights/sum": np.float32(0)}
         iterations = np.asarray(self.iterations + 1, np.int32)
         agent = self.replace(weights=self._pulled(batch), iterations=iterations)
         return agent, {"weights/sum": np.float32(agent.weights.sum())}
 
-    def pretrain(self, batch):
-        return self.replace(weights=self._pulled(batch)), {"weights/sum": np.float32(0)}
+
+class TellingAgent(FakeAgent):
+    """Says with every action what SiLRI says; chosen by ``tests.fakes.agent:TellingAgent``."""
+
+    Config = FakeConfig
+
+    @classmethod
+    def diagnostic_names(cls, config, spec, augment=PLAIN):
+        names = [f"human_{kind}.{i}" for kind in ("mean", "std") for i in spec.action.continuous]
+        return sorted([*names, "lambda", "bound", "distance", "q_policy", "q_human"])
+
+    def act(self, observation, *, episode, step, explore):
+        action, _ = super().act(observation, episode=episode, step=step, explore=explore)
+        told = {
+            **{f"human_mean.{i}": 0.1 * i for i in self.action_spec.continuous},
+            **{f"human_std.{i}": 0.2 + 0.1 * i for i in self.action_spec.continuous},
+            "lambda": 0.5 + 0.1 * step,
+            "bound": 0.3,
+            "distance": 0.2 + 0.01 * step,
+            "q_policy": 2.0 - 0.1 * step,
+            "q_human": 1.5,
+        }
+        return action, told
 
 
-PRESETS = {"default": Preset(FakeConfig(batch_size=8, pretrain_steps=100), "for tests")}
+PRESETS = {"default": Preset(FakeConfig(batch_size=8), "for tests")}
 
 
 @contextmanager
 def registered():
     """``load_agent("fake")`` works inside."""
-    AGENTS._entries["fake"] = Entry("fake", "tests.fakes.agent:FakeAgent", "for tests")
+    AGENTS._entries["fake"] = Entry(
+        "fake", "tests.fakes.agent:FakeAgent", "for tests", presets="tests.fakes.agent:PRESETS"
+    )
     try:
         yield
     finally:

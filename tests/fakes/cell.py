@@ -9,15 +9,20 @@ import numpy as np
 from silri.agents.registry import load_agent
 from silri.core.clock import FakeClock
 from silri.core.errors import EnvironmentFault
-from silri.data import files
-from silri.data.sealed import sealed_json
-from silri.data.spool import Spool, decode_upload
+from silri.evaluation.evaluate import evaluation_of
 from silri.runtime.cluster.control import RobotLoop
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import SpoolPaths
+from silri.runtime.cluster.spool import Spool, decode_upload
 from silri.runtime.export import encode_parameters
+from silri.runtime.prepare import make_operator
+from silri.store.format.sealed import sealed_json
+from silri.store.safety import files
+from silri.vision.config import VisionConfig
+from silri.vision.sight import Sight
+from silri.vision.sighted import Sighted
 from tests.fakes.point import PointMass
-from tests.fakes.runs import tiny_run
+from tests.fakes.runs import Recorder, tiny_run
 
 
 class Faulty(PointMass):
@@ -62,20 +67,35 @@ class Cell:
         (folder / "identity.json").write_bytes(identity)
         self.spool = Spool(folder, name)
         self.paths = SpoolPaths(folder)
-        self.clock = FakeClock()
+        self.clock, self.recorder = FakeClock(), Recorder()
 
-    def loop(self, episodes=3, env=None, config=None, stop=None):
+    def loop(self, episodes=3, env=None, config=None, stop=None, commands=None):
         self.env = env or PointMass()
         self.stop = stop or Stop(self.spool, episodes)
-        return RobotLoop(config or self.config, self.spool, self.env, self.clock, self.stop)
+        config = config or self.config
+        return RobotLoop(
+            config,
+            self.spool,
+            self.env,
+            make_operator(config, self.env),
+            self.clock,
+            self.stop,
+            evaluate=evaluation_of(config.evaluation),
+            subscribers=[self.recorder],
+            commands=commands,
+        )
 
     def publish(self, version, seed=0, damage=False):
-        agent = load_agent("fake").agent.create(self.config.agent, PointMass().env_spec, None, seed)
-        data = pack(Parameters(version, encode_parameters(agent)))
+        spec = PointMass().env_spec
+        agent = load_agent("fake").agent.create(self.config.agent, spec, seed)
+        acting = Sighted(agent, Sight(VisionConfig(), spec))
+        data = pack(Parameters(version, encode_parameters(acting)))
         write_parameters(self.paths.policy, data[: -40 if damage else None])
 
     def episodes(self):
-        return [decode_upload(self.spool.read(number), "here") for number in self.spool.waiting()]
+        """What waits, with its frames."""
+        sent = [decode_upload(self.spool.read(number), "here") for number in self.spool.waiting()]
+        return [upload._replace(episode=upload.episode.decode()) for upload in sent]
 
     def versions(self):
         return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import gymnasium
 import numpy as np
 
@@ -9,6 +11,9 @@ from tests.fakes.point import PointMass
 
 IDENTIFIER = "tests.fakes.gym_point:Point-v0"
 CAMERA = "tests.fakes.gym_point:PointCamera-v0"  # the same, seen by a camera too
+
+ROBOT = "tests.fakes.gym_point:PointRobot-v0"  # the same, which paces itself
+WAITED: list[float] = []  # seconds, by robots in this process
 
 
 class GymPoint(gymnasium.Env):
@@ -63,3 +68,25 @@ class GymPointCamera(GymPoint):
 
 
 gymnasium.register("PointCamera-v0", GymPointCamera, max_episode_steps=8)
+
+
+class GymPointRobot(GymPoint):
+    """A robot: it waits by itself, between its command and its sensing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._wait = None
+
+    def pace(self, wait):
+        self._wait = wait
+
+    def step(self, action):
+        if self._wait is None:
+            return super().step(action)
+        before = time.monotonic()
+        self._wait()
+        WAITED.append(time.monotonic() - before)
+        return super().step(action)
+
+
+gymnasium.register("PointRobot-v0", GymPointRobot, max_episode_steps=8)

@@ -6,14 +6,14 @@ import dataclasses
 import json
 
 from silri.core.clock import FakeClock
-from silri.data import files
-from silri.data.spool import Spool
 from silri.runtime.cluster.hub import Hub
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
-from silri.runtime.cluster.paths import LivePaths, write_record
+from silri.runtime.cluster.paths import LivePaths, SpoolPaths, write_record
+from silri.runtime.cluster.spool import Spool
 from silri.runtime.cluster.uplink import Disconnected, Uplink
+from silri.store.safety import files
 from tests.data.episodes import assert_equal
-from tests.data.scenarios import DIAGNOSTICS, SPEC, episode
+from tests.store.scenarios import DIAGNOSTICS, SPEC, episode
 
 FPS = 10.0
 
@@ -31,7 +31,9 @@ def write_setup(run, **fields):
         "spec": SPEC.to_json(),
         "diagnostics": list(DIAGNOSTICS),
         "max_lag": 0,
-        "demo_steps": 0,
+        "demos": 0,
+        "dataset": None,
+        "rewards": None,
         "run_id": "run-1",
     }
     write_record(live.setup, setup | fields)
@@ -119,6 +121,8 @@ class Robot:
         self.folder, self.site, self.name = folder, site, name
         self.clock = clock or site.clock
         self.spool = Spool(folder, name)
+        told = {"spec": SPEC.to_json(), "diagnostics": list(DIAGNOSTICS)}
+        write_record(SpoolPaths(folder).spec, told)
         self.sent = []  # origins that were ever added
         self.start()
 

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from silri.core.clock import FakeClock
-from silri.data.store import EpisodeStore
 from silri.evaluation.summary import summarise
 from silri.runtime.cluster.learner import Learner
 from silri.runtime.cluster.parameters import unpack
-from silri.runtime.cluster.paths import LivePaths, read_record
+from silri.runtime.cluster.paths import LivePaths, read_record, write_record
 from silri.runtime.cluster.setup import prepare_run
 from silri.runtime.folder import RunFolder
+from silri.runtime.prepare import collect_demonstrations, make_operator
+from silri.store.store import EpisodeStore
 from tests.data.episodes import make_episode
 from tests.fakes.runs import Recorder, tiny_run
 
@@ -36,13 +37,19 @@ class Lab:
 
     def __init__(self, path, config):
         self.config, self.folder = config, RunFolder.create(path, config)
-        prepare_run(self.folder, config, lambda: False)
+        prepare_run(self.folder, config)
         self.live = LivePaths(path)
-        self.spec = config.env.create().env_spec
+        env = config.create_env()
+        self.spec = env.env_spec
         self.store = EpisodeStore(self.folder.episodes, self.folder.quarantine, self.spec, ())
+        # As a robot does it.
+        operator = make_operator(config, env)
+        collect_demonstrations(config, env, operator, self.store, lambda: False, FakeClock())
         self.demos, self.sent = len(self.store), 0
         self.clock = FakeClock()
         self.recorder, self.evaluated, self.owed = Recorder(), [], []
+        self.answered, self.phases = None, []  # evaluations that a robot has made
+        self.deaf = False  # no robot makes one
 
     def send(self, count=1):
         """What the hub does with a robot's episode."""
@@ -56,11 +63,13 @@ class Lab:
         return make_episode(self.spec, number, steps, flags=flags, origin=f"arm/a:{number}")
 
     def learner(self, on_loop=lambda lab, learner: False, config=None):
-        def evaluate(agent):
-            self.evaluated.append(learner.state.env_steps)
-            return dict(EVALUATION)
-
         def stop():
+            asked = self.progress().get("evaluate")
+            if asked and asked != self.answered and not self.deaf:
+                self.answered = asked
+                self.evaluated.append(learner.state.env_steps)
+                self.phases.append(self.progress())
+                write_record(self.live.evaluation, {**asked, "metrics": EVALUATION})
             if hasattr(learner, "_follower"):
                 self.owed.append(learner._owed())
             return on_loop(self, learner)
@@ -69,7 +78,6 @@ class Lab:
             config or self.config,
             self.folder,
             self.spec,
-            evaluate=evaluate,
             summarise=summarise,
             subscribers=[self.recorder],
             stop=stop,

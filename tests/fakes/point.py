@@ -6,13 +6,12 @@ reset's seed and the actions, episodes differ in length, and some time out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from silri.core.errors import EnvironmentFault, UnknownNameError
 from silri.core.protocols import Privileged
 from silri.core.seeding import Stream, derive_seed
+from silri.core.settings import settings
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.envs.config import EnvConfig
 
@@ -30,14 +29,14 @@ class PointMass:
     The spec of one arm is that of the ``spec`` fixture, so that agents compile once for both.
     """
 
-    def __init__(self, name: str = "one-arm", config: EnvConfig | None = None) -> None:
-        config = EnvConfig(name=f"fake/{name}") if config is None else config
+    def __init__(self, name: str = "one-arm", config: FakeEnvConfig | None = None) -> None:
+        config = FakeEnvConfig(kind=f"fake/{name}") if config is None else config
         self.arms, self.has_gripper = LAYOUTS[name]
         self.config = config
         per_arm = 4 if self.has_gripper else 3
         gripper = tuple(range(3, per_arm * self.arms, 4)) if self.has_gripper else ()
         self.env_spec = EnvSpec(
-            name=config.name,
+            name=config.kind,
             observation={
                 "state": ArraySpec((4 * self.arms,)),
                 "environment_state": ArraySpec((3 * self.arms,)),
@@ -73,9 +72,10 @@ class PointMass:
         if self.has_gripper:
             success = success and bool((self._gripper > 0).all())
         reward = self.config.success_reward if success else self.config.step_reward
-        truncated = not success and self._taken >= self.env_spec.max_episode_steps
+        terminated = success and self.config.end_on_success
+        truncated = not terminated and self._taken >= self.env_spec.max_episode_steps
         info = {"success": success, "grasp_penalty": penalty}
-        return self._observation(), reward, success, truncated, info
+        return self._observation(), reward, terminated, truncated, info
 
     def close(self):
         self.closed = True
@@ -140,20 +140,20 @@ class FaultyPointMass(PointMass):
         return observation, reward, terminated, truncated, info
 
 
-@dataclass(frozen=True)
+@settings("env")
 class FakeEnvConfig(EnvConfig):
-    """``fake/LAYOUT`` or ``fake/LAYOUT!FAULT:STEP@EPISODES``: ``!raises:2@3,5``, ``!raises:2@4+``.
+    """``fake/LAYOUT`` or ``fake/LAYOUT!FAULT:STEP@EPISODES``.
 
-    A subclass with the same fields, so that its JSON is EnvConfig's.
+    E.g. ``!raises:2@3,5`` or ``!raises:2@4+``.
     """
 
-    name: str = "fake/one-arm"
+    kind: str = "fake/one-arm"  # which, and how it breaks
 
     def create(self):
-        family, _, rest = self.name.partition("/")
+        family, _, rest = self.kind.partition("/")
         layout, _, fault = rest.partition("!")
         if family != "fake" or layout not in LAYOUTS:
-            raise UnknownNameError(f"no fake environment '{self.name}'")
+            raise UnknownNameError(f"no fake environment '{self.kind}'")
         if not fault:
             return PointMass(layout, self)
         fault, _, where = fault.partition("@")
@@ -161,3 +161,16 @@ class FakeEnvConfig(EnvConfig):
         first, plus, _ = where.partition("+")
         episodes = range(int(first), 1000) if plus else [int(i) for i in where.split(",")]
         return FaultyPointMass(layout, self, kind, int(step or 0), episodes)
+
+
+class Fake:
+    """The point mass as somebody outside silri would offer it; chosen by :data:`NAME`."""
+
+    Config = FakeEnvConfig
+
+    @staticmethod
+    def create(config, name):
+        return config.create()
+
+
+NAME = "tests.fakes.point:Fake"

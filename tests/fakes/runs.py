@@ -9,19 +9,23 @@ from pathlib import Path
 from silri.agents.registry import load_agent
 from silri.configs.run import DataConfig, EvaluationConfig, RunConfig, RuntimeConfig
 from silri.core.events import StepTaken
-from silri.evaluation.evaluate import evaluate, mean_actor
+from silri.evaluation.evaluate import evaluation_of
 from silri.evaluation.summary import summarise
-from silri.intervention.operators import OperatorConfig
+from silri.intervention.gate import GateConfig
+from silri.intervention.presets import STEADY
 from silri.nn.mlp import Trunk
 from silri.runtime.checkpoint import tree_hash
 from silri.runtime.folder import RunFolder
 from silri.runtime.local import LocalRun
-from tests.fakes.point import FakeEnvConfig
+from silri.runtime.prepare import make_operator
+from tests.fakes.point import NAME, FakeEnvConfig
 
 TRUNK = Trunk(hidden=(16, 16))
 BATCH = 8
 # Takes over often and briefly, from the first step on, and loses interest: a state to restore.
-OPERATOR = OperatorConfig(name="steady", rescue_steps=8, probability=0.3, hold=(2, 4), fading=0.5)
+OPERATOR = replace(
+    STEADY, gate=GateConfig(rescue_steps=8, probability=0.3, hold=(2, 4), fading=0.5)
+)
 WALL_CLOCK = {
     "wall_s",
     "train_wall_s",
@@ -35,8 +39,11 @@ def tiny_agent(name="silri", preset="default", **fields):
     """A preset's configuration with networks that compile in a moment."""
     config = load_agent(name).preset(preset).config
     trunk = replace(config.trunk, hidden=TRUNK.hidden)
-    pretrain = min(config.pretrain_steps, 100)
-    fixed = {"trunk": trunk, "batch_size": BATCH, "pretrain_steps": pretrain}
+    stages = tuple(
+        replace(stage, updates=min(stage.updates, 100)) if stage.updates else stage
+        for stage in config.stages
+    )
+    fixed = {"trunk": trunk, "batch_size": BATCH, "stages": stages}
     return replace(config, **fixed | fields)
 
 
@@ -44,7 +51,9 @@ def tiny_run(agent="silri", preset="default", *, env="fake/one-arm", steps=30, *
     """A configuration for a run of seconds; ``fields`` are RunConfig's."""
     parts = {
         "agent": tiny_agent(agent, preset),
-        "env": FakeEnvConfig(name=env),
+        "env_name": NAME,
+        "env": FakeEnvConfig(kind=env),
+        "operator_name": "steady",
         "operator": OPERATOR,
         "data": DataConfig(demos=2, online_capacity=200, guidance_capacity=200),
         "runtime": RuntimeConfig(checkpoint_every=10, log_every=5, tensorboard=False),
@@ -79,24 +88,34 @@ class StopAfter:
         return self.left <= 0
 
 
-def prepare(config, path, *, subscribers=(), stop=None, evaluate_with=None, clock=None):
+def prepare(
+    config,
+    path,
+    *,
+    subscribers=(),
+    stop=None,
+    evaluate_with=None,
+    clock=None,
+    env=None,
+    commands=None,
+):
     """A LocalRun in ``path``: a new one, or the one that is there."""
     path = Path(path)
     folder = RunFolder(path) if path.exists() else RunFolder.create(path, config)
 
-    def evaluation(agent):
-        env = config.env.create()
-        return evaluate(env, mean_actor(agent), config.evaluation.episodes).metrics()
-
     stops = [stop] if isinstance(stop, StopAfter) else []
+    env = env or config.create_training_env()
     return LocalRun(
         config,
         folder,
-        evaluate=evaluate_with or evaluation,
+        env,
+        make_operator(config, env),
+        evaluate=evaluate_with or evaluation_of(config.evaluation),
         summarise=summarise,
         subscribers=[*subscribers, *stops],
         stop=stop or (lambda: False),
         clock=clock,
+        commands=commands,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from silri.evaluation.benchmark.suite import cells, load_suite
+from silri.bench.suite import cells, load_suite
 from silri.runtime.folder import RunFolder
 
 TOML = """
@@ -14,9 +14,16 @@ summary = "two tasks, three agents"
 seeds = 2
 steps = 3000
 
-[flags]
-"env.reset-range" = 0.03
-"agent.batch-size" = 8
+[overrides]
+env.reset_range = 0.03
+agent.batch_size = 8
+
+[goals]
+steps_of_rival = 0.33
+interventions_of_rival = 0.25
+long_horizon_success = 0.97
+fall = { at_most = 0.1, budgets = 3.0 }
+end_of_ceiling = 0.9
 
 [reference]
 ours = "silri"
@@ -41,7 +48,7 @@ agent = "silri"
 [[variants]]
 label = "hil_serl"
 agent = "hil_serl"
-flags = { "agent.batch_size" = 16 }
+overrides.agent.batch_size = 16
 
 [[variants]]
 label = "bc"
@@ -51,6 +58,9 @@ agent = "bc"
 label = "steady"
 operator = "steady"
 """
+
+
+DISTURBED = TOML.replace("seeds = 2", "seeds = 2\ndisturbances = true")
 
 
 def write_suite(folder, text=TOML, name="small"):
@@ -86,15 +96,20 @@ def summary_of(cell, rates=(0.5, 0.9, 1.0), every=1000, **changes):
     } | changes
 
 
+def write_summary(folder, name, summary):
+    """``summary.json`` in the run folder of a cell; returns its path."""
+    path = Path(folder) / name / "summary.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(summary))
+    return path
+
+
 def write_results(suite, folder, rates=None, skip=(), **changes):
-    """Collected summaries of every cell; ``rates`` by variant, ``skip`` names cells."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    """Summaries of every cell; ``rates`` by variant, ``skip`` names cells."""
     for cell in cells(suite):
         if cell.name not in skip:
             chosen = (rates or {}).get(cell.variant.label, (0.5, 0.9, 1.0))
-            text = json.dumps(summary_of(cell, chosen, **changes))
-            (folder / f"{cell.name}.json").write_text(text)
+            write_summary(folder, cell.name, summary_of(cell, chosen, **changes))
     return folder
 
 
@@ -104,7 +119,7 @@ def write_disturbance(folder, name, **rates):
     for kind, value in rates.items():
         rate, occurred = value if isinstance(value, tuple) else (value, 50)
         rows[kind] = {"success_rate": rate, "episodes": 50, "occurred": occurred}
-    path = Path(folder) / f"{name}.disturbance.json"
+    path = Path(folder) / name / "disturbance.json"
     path.write_text(json.dumps({"episodes": 50, "action": "mean", "rows": rows}))
 
 

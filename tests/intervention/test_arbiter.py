@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-import threading
 
 import numpy as np
 import pytest
 
+from silri.core.commands import Command
 from silri.core.errors import ConfigError, NonFiniteError, SpecError
 from silri.core.protocols import OperatorInput
 from silri.core.specs import ActionSpec
@@ -133,7 +133,7 @@ def test_without_grippers_and_with_two() -> None:
     np.testing.assert_allclose(decision.executed, [0.5, 1.0, 0.0, -1.0])
 
 
-# Pauses and requests
+# Pauses and commands
 
 
 def test_paused_is_neutral_and_keeps_the_grip() -> None:
@@ -152,69 +152,43 @@ def test_a_pause_before_the_first_step_is_open() -> None:
     np.testing.assert_array_equal(decision.executed, [0.0, 0.0, -1.0])
 
 
-def test_requested_pause_holds_until_resumed() -> None:
+def test_a_commanded_pause_holds_until_resumed_and_over_episodes() -> None:
     arbiter = begun()
-    arbiter.request(Phase.PAUSED)
-    assert arbiter.phase is Phase.AUTONOMOUS  # requested, not yet consumed
+    arbiter.obey(Command.PAUSE)
+    assert arbiter.phase is Phase.AUTONOMOUS  # until the next decision
+    assert arbiter.holds(SOMEBODY)
     assert [at.phase for at in drive(arbiter, ".h.")] == [Phase.PAUSED] * 3
-    arbiter.request(Phase.AUTONOMOUS)
+    arbiter.begin_episode()
+    assert [at.phase for at in drive(arbiter, ".")] == [Phase.PAUSED]
+    arbiter.obey(Command.RESUME)
+    assert not arbiter.holds(NOBODY)
     assert [at.phase for at in drive(arbiter, ".h")] == [Phase.AUTONOMOUS, Phase.HUMAN]
 
 
-def test_requests_are_consumed_in_order() -> None:
+def test_who_takes_control_without_a_key_drives_until_the_release() -> None:
     arbiter = begun()
-    for phase in (Phase.PAUSED, Phase.AUTONOMOUS, Phase.PAUSED):
-        arbiter.request(phase)
-    assert arbiter.decide(POLICY, NOBODY).phase is Phase.PAUSED
+    arbiter.obey(Command.TAKE)
+    moved = arbiter.decide(POLICY, OperatorInput(engaged=False, action=HUMAN))
+    np.testing.assert_array_equal(moved.executed, HUMAN)
+    assert (moved.phase, moved.is_intervention) == (Phase.HUMAN, True)
+    still = arbiter.decide(POLICY, NOBODY)  # no action: stand still, hold what is held
+    np.testing.assert_array_equal(still.executed, [0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(still.human_action, still.executed)
+    arbiter.obey(Command.RELEASE)
+    assert [at.phase for at in drive(arbiter, ".h")] == [Phase.AUTONOMOUS, Phase.HUMAN]
 
 
-def test_abandoning_an_episode() -> None:
+def test_control_is_not_taken_over_into_the_next_episode() -> None:
     arbiter = begun()
-    arbiter.request(Phase.RESETTING)
-    decision = arbiter.decide(POLICY, SOMEBODY)
-    assert decision.phase is Phase.RESETTING
-    np.testing.assert_array_equal(decision.executed, [0.0, 0.0, -1.0])
-    assert not decision.is_intervention
+    arbiter.obey(Command.TAKE)
     arbiter.begin_episode()
     assert arbiter.decide(POLICY, NOBODY).phase is Phase.AUTONOMOUS
 
 
-def test_a_pause_asked_for_between_episodes_is_not_lost() -> None:
-    arbiter = begun()
-    arbiter.end_episode()
-    arbiter.request(Phase.RESETTING)  # meant the episode that is already over
-    arbiter.request(Phase.PAUSED)
-    arbiter.begin_episode()
-    assert arbiter.decide(POLICY, NOBODY).phase is Phase.PAUSED
-
-
-def test_a_pause_outlives_an_abandoned_episode() -> None:
-    arbiter = begun()
-    arbiter.request(Phase.PAUSED)
-    arbiter.request(Phase.RESETTING)
-    drive(arbiter, ".")
-    arbiter.begin_episode()
-    assert arbiter.decide(POLICY, NOBODY).phase is Phase.PAUSED
-
-
-def test_control_is_not_taken_by_request() -> None:
-    with pytest.raises(PhaseError, match="engaged OperatorInput"):
-        begun().request(Phase.HUMAN)
-
-
-def test_requests_from_many_threads_all_arrive() -> None:
-    arbiter = begun()
-    threads = [
-        threading.Thread(target=lambda: [arbiter.request(Phase.PAUSED) for _ in range(200)])
-        for _ in range(4)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(arbiter._requests) == 800
-    assert arbiter.decide(POLICY, NOBODY).phase is Phase.PAUSED
-    assert not arbiter._requests
+@pytest.mark.parametrize("command", [Command.SUCCESS, Command.RESET, Command.STOP])
+def test_what_does_not_say_who_drives_is_not_for_the_arbiter(command: Command) -> None:
+    with pytest.raises(PhaseError, match=f"'{command.value}' is no command to the arbiter"):
+        begun().obey(command)
 
 
 # Bad input

@@ -22,7 +22,7 @@ def test_normal_log_prob_is_the_closed_form(sigma):
     expected = norm.logpdf(value.astype(float), mean, sigma).sum(-1)
     np.testing.assert_allclose(normal_log_prob(*arrays(value, mean, std)), expected, rtol=1e-4)
     # At the mean: -log(sigma sqrt(2 pi)) per dimension. With 0.05 as a variance it would be
-    # 1.5 lower in each (trap T1).
+    # 1.5 lower in each.
     at_mean = normal_log_prob(*arrays(mean, mean, std))
     np.testing.assert_allclose(at_mean, -3 * np.log(sigma * np.sqrt(2 * np.pi)), rtol=1e-5)
 
@@ -88,7 +88,7 @@ def test_soft_clip_is_nearly_the_identity_inside():
 def test_soft_clip_never_loses_the_gradient(x):
     low, high = np.log(1e-4), np.log(2.0)
     assert jax.grad(lambda v: soft_clip(v, low, high))(jnp.float32(x)) > 0
-    # which is what a hard clip does, and why a scale at its floor would stay there (trap T2)
+    # which is what a hard clip does, and why a scale at its floor would stay there
     assert (jax.grad(lambda v: jnp.clip(v, low, high))(jnp.float32(x)) > 0) == (low < x < high)
 
 

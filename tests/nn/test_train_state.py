@@ -60,7 +60,7 @@ def test_a_skipped_step_moves_nothing_where_a_zero_gradient_would():
     skipped, _ = moving.apply_loss_if(jnp.asarray(False), zero)
     assert bits(skipped) == bits(moving)
     pushed, _ = moving.apply_loss(zero)
-    assert bits(pushed.params) != bits(moving.params)  # traps T6 and T12
+    assert bits(pushed.params) != bits(moving.params)  # Adam's momentum moves on
 
 
 def test_an_active_step_is_an_ordinary_step():

@@ -11,8 +11,8 @@ import pytest
 
 from silri.core.errors import CheckpointError
 from silri.runtime.checkpoint import CheckpointStore, tree_hash
-from tests.data.killing import kill_at_every_write
-from tests.data.test_store import snapshot
+from tests.store.killing import kill_at_every_write
+from tests.store.test_store import snapshot
 
 
 class Moments(NamedTuple):

@@ -1,26 +1,30 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from silri.core.errors import ConfigError
 from silri.core.seeding import Stream, derive_seed
-from silri.intervention.operators import OperatorConfig
+from silri.intervention.operators import OperatorContext
+from silri.intervention.presets import NOVICE
+from silri.intervention.registry import create_operator
 from silri.runtime.demos import ATTEMPTS_PER_DEMO, record_demonstrations
 from tests.data.episodes import assert_equal
 from tests.fakes.point import PointMass
 
 # Fails now and then: the fake gives eight decisions, and mistakes take three or more.
-CLUMSY = OperatorConfig("novice", mistake=0.4)
+CLUMSY = replace(NOVICE, skill=replace(NOVICE.skill, mistake=0.4))
 
 
 def record(count, config=CLUMSY, *, known=(), first=0, stop=lambda: False, env=None):
     env = env or PointMass()
-    operator = config.create(env.env_spec.action, True, max_episode_steps=8)
+    operator = create_operator(config, OperatorContext(env.env_spec.action, "novice", 8))
     return record_demonstrations(
         env,
         operator,
-        config.name,
+        "novice",
         count=count,
         seed=0,
         known_seeds=set(known),

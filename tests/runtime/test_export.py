@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from silri.agents.augment import Augment
 from silri.agents.registry import AGENTS
 from silri.core.errors import DataError, SilriError
 from silri.core.specs import ActionSpec
 from silri.core.transition import fake_batch
 from silri.runtime.export import DESCRIPTION, WEIGHTS, export_policy, load_policy
+from silri.vision.config import VisionConfig
+from silri.vision.sight import Sight
+from silri.vision.sighted import Sighted
 from tests.conftest import make_spec
 from tests.fakes.runs import tiny_run
 
@@ -29,8 +33,10 @@ def observations(count=5):
 def make(name, seed=7):
     from silri.agents.registry import load_agent
 
-    config = tiny_run(name)
-    return load_agent(name).agent.create(config.agent, SPEC, STATISTICS, seed), config
+    config = tiny_run(name, augment=Augment(relative=0.05))  # of other inputs than without it
+    agent = load_agent(name).agent.create(config.agent, SPEC, seed, config.augment)
+    agent = agent.normalised_by(STATISTICS)
+    return Sighted(agent, Sight(VisionConfig(), SPEC)), config
 
 
 @pytest.fixture
@@ -65,9 +71,9 @@ def test_nothing_of_the_optimiser_is_exported(exported):
     names = load_file(folder / WEIGHTS)
     assert names
     assert not any("opt" in name or "mu" in name.split(".") for name in names)
-    moments = sum(leaf.size for leaf in jax.tree.leaves(agent.actor.opt_state))
+    moments = sum(leaf.size for leaf in jax.tree.leaves(agent.agent.actor.opt_state))
     stored = sum(array.size for array in names.values())
-    assert stored < sum(leaf.size for leaf in jax.tree.leaves(agent)) - moments + 1
+    assert stored < sum(leaf.size for leaf in jax.tree.leaves(agent.agent)) - moments + 1
 
 
 def test_an_export_replaces_the_one_before(exported, tmp_path):
@@ -112,7 +118,7 @@ DAMAGES = {
     "a list": (lambda f: (f / DESCRIPTION).write_text("[]"), "policy"),
     "unknown field": (
         lambda f: describe(f, lambda d: d["run"]["agent"].update(kapa=1)),
-        r"agent\.kapa",
+        "agent has no field 'kapa'",
     ),
     "missing array": (lambda f: rewrite(f, lambda a: a.pop(first_kernel(a))), "does not fit"),
     "surplus array": (

@@ -45,6 +45,6 @@ def test_what_is_no_run_is_refused(tmp_path):
         RunFolder.open(tmp_path / "nothing")
     with pytest.raises(RunFolderError, match="has no config.json"):
         RunFolder.open(tmp_path)
-    (tmp_path / "config.json").write_text('{"run": {"agent_name": "bc"}}')
-    with pytest.raises(ConfigError, match="missing configuration field agent, "):
+    (tmp_path / "config.json").write_text('{"format": 10, "run": {"agent_name": "bc"}}')
+    with pytest.raises(ConfigError, match="env takes an object with a 'name', got None"):
         RunFolder.open(tmp_path)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from silri.agents.stages import Stage
 from silri.data.mixer import Mixer
 from silri.data.replay import Replay
-from silri.runtime.learn import PRETRAIN_CHUNK, learn, learn_guidance, pretrain
+from silri.runtime.learn import CHUNK, learn, learn_from_guidance
 from tests.data.episodes import make_episode
 from tests.fakes.agent import FakeAgent, FakeConfig
 from tests.fakes.point import PointMass
@@ -15,22 +16,24 @@ from tests.fakes.point import PointMass
 SPEC = PointMass().env_spec
 
 
-class Bursting(FakeAgent):
-    """Owes 4 updates for every 4th intervention step."""
+class Counting(FakeAgent):
+    """Remembers the stage and the batch of each update, and that it was updated."""
 
-    def guidance_updates_owed(self, before, after):
-        return (after // 4 - before // 4) * 4
-
-    def update_guidance(self, batch):
-        return self.replace(weights=self._pulled(batch)), {"rows": np.float32(batch.action.size)}
+    def update(self, batch, stage="online"):
+        calls.append((stage, batch))
+        return self.replace(iterations=self.iterations + 1), {"rows": batch.reward.size}
 
 
-class BurstConfig(FakeConfig):
-    burst = 4
+calls = []
 
 
-def agent(kind=FakeAgent, config=None, **fields):
-    return kind.create(config or FakeConfig(batch_size=8, **fields), SPEC, None, 0)
+@pytest.fixture(autouse=True)
+def _no_calls_yet():
+    calls.clear()
+
+
+def agent(kind=FakeAgent, **fields):
+    return kind.create(FakeConfig(batch_size=8, **fields), SPEC, 0)
 
 
 @pytest.fixture
@@ -39,6 +42,11 @@ def mixer():
     mixer.add(make_episode(SPEC, 0, 6, is_demo=True))
     mixer.add(make_episode(SPEC, 1, 6, flags=[True, False] * 3))
     return mixer
+
+
+def from_guidance(mixer, updates, *, seed=0, stop=lambda: False, name="clone"):
+    stage = Stage(name, "guidance", updates)
+    return list(learn_from_guidance(agent(Counting), mixer, seed, stage, stop))
 
 
 def test_an_iteration_is_decided_by_seed_and_number(mixer):
@@ -54,56 +62,36 @@ def test_an_iteration_is_decided_by_seed_and_number(mixer):
     assert info
 
 
-def test_pretraining_is_whole_chunks_and_can_be_stopped(mixer):
-    class Counting(FakeAgent):
-        def pretrain(self, batch):
-            calls.append(batch.action.shape)
-            return self, {}
+def test_an_iteration_is_of_the_stage_that_it_belongs_to(mixer):
+    learn(agent(Counting, utd=3), mixer, 0, 0)
+    learn(agent(Counting, utd=3), mixer, 0, 0, "offline")
+    assert [stage for stage, _ in calls] == ["online", "offline"]
+    assert [batch.action.shape for _, batch in calls] == [(3, 8, 4)] * 2
 
-    calls = []
-    pretrain(agent(Counting, pretrain_steps=PRETRAIN_CHUNK + 1), mixer, 0)
-    assert calls == [(PRETRAIN_CHUNK, 8, 4)] * 2
+
+def test_a_stage_on_guidance_is_whole_chunks_and_can_be_stopped(mixer):
+    found = from_guidance(mixer, CHUNK + 1)
+    assert [(stage, batch.action.shape) for stage, batch in calls] == [
+        ("clone", (CHUNK, 8, 4)),
+        ("clone", (CHUNK, 8, 4)),
+    ]
+    assert [int(each.iterations) for each, _ in found] == [1, 2]  # each goes on from the last
+    assert [info for _, info in found] == [{"rows": CHUNK * 8}] * 2
     calls.clear()
-    pretrain(agent(Counting, pretrain_steps=0), mixer, 0)
-    assert calls == []
-    pretrain(agent(Counting, pretrain_steps=500), mixer, 0, stop=lambda: len(calls) == 3)
-    assert len(calls) == 3
+    assert from_guidance(mixer, 0) == from_guidance(mixer, None) == calls == []
+    assert len(from_guidance(mixer, 5 * CHUNK, stop=lambda: len(calls) == 3)) == 3
 
 
-def test_pretraining_sees_the_guidance_only(mixer):
-    class Looking(FakeAgent):
-        def pretrain(self, batch):
-            assert batch.is_intervention.all()
-            return self, {"looked": 1.0}
-
-    _, info = pretrain(agent(Looking, pretrain_steps=100), mixer, 0)
-    assert info == {"looked": 1.0}
+def test_a_stage_on_guidance_sees_nothing_else(mixer):
+    from_guidance(mixer, 2 * CHUNK, name="pretrain")
+    assert [stage for stage, _ in calls] == ["pretrain"] * 2
+    assert all(batch.is_intervention.all() for _, batch in calls)
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "bursts"), [(0, 3, 0), (0, 4, 1), (3, 4, 1), (4, 7, 0), (2, 13, 3)]
-)
-def test_bursts_are_as_long_as_they_are_many(mixer, before, after, bursts):
-    class Counting(Bursting):
-        def update_guidance(self, batch):
-            calls.append(batch.action.shape[:2])
-            return self, {}
-
-    calls = []
-    learn_guidance(agent(Counting, BurstConfig(batch_size=8)), mixer, 0, before, after)
-    assert calls == [(4, 8)] * bursts  # all of one shape: compiled once
-
-
-def test_an_agent_without_bursts_owes_nothing(mixer):
-    start = agent()
-    after, info = learn_guidance(start, mixer, 0, 0, 100)
-    assert after is start
-    assert info == {}
-
-
-def test_bursts_of_one_episode_see_different_rows(mixer):
-    start = agent(Bursting, BurstConfig(batch_size=8))
-    once, _ = learn_guidance(start, mixer, 0, 0, 4)
-    twice, _ = learn_guidance(start, mixer, 0, 0, 8)
-    again, _ = learn_guidance(once, mixer, 0, 0, 4)
-    assert (twice.weights != again.weights).any()
+def test_the_rows_of_a_chunk_are_decided_by_seed_and_number(mixer):
+    for seed in (3, 3, 4):
+        from_guidance(mixer, 2 * CHUNK, seed=seed)
+    first, second, again, _, other, _ = (batch.action for _, batch in calls)
+    np.testing.assert_array_equal(first, again)
+    assert (first != second).any()
+    assert (first != other).any()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from dataclasses import replace
 
 import jax
@@ -11,39 +12,61 @@ import numpy as np
 import pytest
 
 from silri.configs.run import EvaluationConfig
+from silri.core.clock import FakeClock
 from silri.core.errors import ConfigError, DataError, EnvironmentFault, RunFolderError
 from silri.core.events import (
     CheckpointSaved,
+    DemonstrationStep,
+    EpisodeBegan,
+    EpisodeEnded,
     EpisodeFinished,
     EpisodeQuarantined,
     Evaluated,
+    EvaluationBegan,
     LearnerUpdated,
+    LearningAdvanced,
+    LearningBegan,
     Notice,
+    RunBegan,
     StepTaken,
 )
+from silri.core.protocols import OperatorInput
 from silri.core.seeding import Stream, derive_seed
-from silri.data.dataset import read_dataset
+from silri.evaluation.evaluate import evaluation_of
+from silri.evaluation.summary import summarise
 from silri.intervention.operators import OperatorConfig
-from silri.runtime.rollout import FAULTS_IN_A_ROW
+from silri.runtime.faults import FAULTS_IN_A_ROW
+from silri.runtime.folder import RunFolder
+from silri.runtime.local import LocalRun
+from silri.store.dataset import read_dataset
+from tests.fakes.agent import registered
 from tests.fakes.runs import (
     Recorder,
     fingerprint,
     metrics,
     prepare,
     summary,
-    tiny_agent,
     tiny_run,
     train,
 )
 
-# design.md, section 5.
+# docs/guides/runs.md and docs/guides/benchmark.md say what they are.
 SUMMARY = """agent, preset, env, operator, seed, env_steps, episodes, success_rate, success_ci95,
     eval_episodes, mean_success_length, demo_episodes, demo_steps, intervention_steps,
     intervention_rate, interventions, human_seconds, steps_to_90, intervention_steps_to_90,
     train_wall_s, eval_wall_s, wall_s, learner_updates_per_s, env_steps_per_s, completed"""
-# What is there besides, each with a word in docs/reliability.md or evaluation/summary.py.
+# What is there besides, each with a word in docs/guides/runs.md or evaluation/summary.py.
 EXTRAS = {"final_success", "demo_seconds", "learner_updates", "quarantined", "evaluations"}
-EXTRAS |= {"evaluation_intervention_steps"}
+EXTRAS |= {"evaluation_intervention_steps", "discarded", "mean_return", "judged"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fake_agent():
+    with registered():
+        yield
+
+
+NOBODY = {"operator_name": "none", "operator": OperatorConfig()}
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +141,11 @@ def test_what_the_agent_thought_is_kept_with_every_frame(finished):
 def test_events_come_in_order(finished):
     run, _, recorder = finished
     kinds = [type(event) for event in recorder.events]
-    assert kinds[0] is LearnerUpdated  # pre-training
-    assert kinds[1] is CheckpointSaved
-    assert kinds[2] is StepTaken
+    assert kinds[0] is RunBegan
+    first = kinds.index(LearnerUpdated)  # pre-training
+    assert set(kinds[1 : first - 2]) == {EpisodeBegan, DemonstrationStep, EpisodeEnded}
+    assert kinds[first - 2 : first] == [LearningBegan, LearningAdvanced]
+    assert kinds[first + 1 : first + 4] == [CheckpointSaved, EpisodeBegan, StepTaken]
     assert kinds[-2:] == [Evaluated, CheckpointSaved] or kinds[-1] is CheckpointSaved
     assert [e.env_step for e in recorder.of(Evaluated)] == [15, 30] + (
         [] if run.state.env_steps == 30 else [run.state.env_steps]
@@ -134,6 +159,98 @@ def test_events_come_in_order(finished):
         assert after - before >= run.config.runtime.checkpoint_every
     logged = [e.env_step for e in recorder.of(LearnerUpdated) if e.env_step]
     assert logged == list(range(10, run.state.env_steps + 1, 5))
+
+
+def test_every_episode_is_told_from_its_beginning_to_its_end(finished):
+    _, path, recorder = finished
+    stored = {episode.episode_id: episode for episode in read_dataset(path / "episodes")}
+    began = {event.episode_id: event for event in recorder.of(EpisodeBegan)}
+    ended = {event.episode_id: event for event in recorder.of(EpisodeEnded)}
+    assert began.keys() == ended.keys() == stored.keys()
+    steps = [event.transition for event in recorder.of(DemonstrationStep)]
+    steps += [event.transition for event in recorder.of(StepTaken)]
+    for number, episode in stored.items():
+        kind = "demonstration" if episode.is_demo else "training"
+        assert (began[number].kind, began[number].seed) == (kind, episode.seed)
+        assert (ended[number].end, ended[number].success) == ("finished", episode.success)
+        for key, values in episode.observations.items():
+            np.testing.assert_array_equal(began[number].observation[key], values[0])
+        told = [step.action for step in steps if step.episode_id == number]
+        np.testing.assert_array_equal(told, episode.frames["action"])
+    kinds = [type(event) for event in recorder.events]
+    assert len(recorder.of(EvaluationBegan)) == len(recorder.of(Evaluated))
+    assert kinds[kinds.index(EvaluationBegan) + 1] is Evaluated
+
+
+class Listening:
+    """A device: it hears of the run, drives to the goal, and has something to close."""
+
+    live = True
+
+    def __init__(self, env, clock):
+        self.env, self.clock = env, clock
+        self.heard, self.at, self.closed = [], [], 0
+
+    def begin_episode(self, rng):
+        pass
+
+    def decide(self, view):
+        return OperatorInput(engaged=True, action=view.privileged.expert_action)
+
+    def end_episode(self, summary):
+        pass
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+
+    def on_event(self, event):
+        self.heard.append(event)
+        self.at.append(self.clock.now())
+
+    def close(self):
+        self.closed += 1
+
+
+def listening_run(path, **runtime):
+    config = tiny_run(steps=4)
+    config = replace(config, runtime=replace(config.runtime, **runtime))
+    env = config.create_env()
+    clock = FakeClock()
+    operator = Listening(env, clock)
+    run = LocalRun(
+        config,
+        RunFolder.create(path, config),
+        env,
+        operator,
+        evaluate=evaluation_of(config.evaluation),
+        summarise=summarise,
+        clock=clock,
+    )
+    return run, operator
+
+
+def test_an_operator_that_listens_hears_everything_and_is_closed(tmp_path):
+    run, operator = listening_run(tmp_path / "run")
+    run.run()
+    assert operator.closed == 1
+    heard = [type(event) for event in operator.heard]
+    assert heard[0] is RunBegan
+    assert operator.heard[0].commands is run.commands
+    assert operator.heard[0].simulated
+    assert {DemonstrationStep, StepTaken, EpisodeEnded, EvaluationBegan} < set(heard)
+
+
+def test_a_person_at_a_device_demonstrates_at_the_rate_of_the_run(tmp_path):
+    run, operator = listening_run(tmp_path / "run", rate_hz=50.0)
+    run.run()
+    events = zip(operator.heard, operator.at, strict=True)
+    moments = [at for event, at in events if isinstance(event, DemonstrationStep)]
+    assert len(moments) > 3
+    # A demonstration's first step may come early: its period begins with the reset.
+    assert moments[-1] - moments[0] > (len(moments) - 3) / 50
 
 
 def test_learner_metrics_say_what_was_in_the_batch(finished):
@@ -206,8 +323,8 @@ def test_evaluating_more_often_changes_nothing_that_is_learnt(finished, tmp_path
 def test_an_evaluation_sees_the_newest_agent_and_its_record_is_kept(tmp_path):
     seen = []
 
-    def evaluate(agent):
-        seen.append(int(agent.iterations))
+    def evaluate(acting, spec, drive):
+        seen.append(int(acting.agent.iterations))
         rate = 0.95 if len(seen) > 1 else 0.5
         return {
             "success_rate": rate,
@@ -234,16 +351,18 @@ def test_an_evaluation_sees_the_newest_agent_and_its_record_is_kept(tmp_path):
 
 def test_nobody_intervenes_with_operator_none(tmp_path):
     base = tiny_run(steps=16)
-    config = replace(base, operator=OperatorConfig("none"), data=replace(base.data, demos=0))
+    config = replace(base, **NOBODY, data=replace(base.data, demos=0))
     recorder = Recorder()
     run = train(config, tmp_path / "run", subscribers=[recorder])
     assert run.state.intervention_steps == run.state.interventions == run.state.demo_episodes == 0
-    assert [e.text for e in recorder.of(Notice)] == ["no demonstrations: pre-training is skipped"]
+    assert [e.text for e in recorder.of(Notice)] == [
+        "no demonstrations: the stage 'pretrain' is skipped"
+    ]
     assert run.state.updates > 0  # and it learns all the same, from its own steps
     assert np.isfinite(metrics(tmp_path / "run")[-2]["episode/return"])
     # Nobody to imitate: the human policy and the gripper stay as they were initialised.
     fresh = run._entry.agent.create(
-        config.agent, run.env.env_spec, None, derive_seed(0, Stream.NETWORK_INIT)
+        config.agent, run.env.env_spec, derive_seed(0, Stream.NETWORK_INIT)
     )
     for name in ("expert", "gripper"):
         for new, old in zip(
@@ -256,7 +375,7 @@ def test_nobody_intervenes_with_operator_none(tmp_path):
 
 def test_an_operator_who_cannot_demonstrate_is_an_error_before_training(tmp_path):
     with pytest.raises(ConfigError, match="operator 'none' cannot demonstrate"):
-        train(replace(tiny_run(), operator=OperatorConfig("none")), tmp_path / "run")
+        train(replace(tiny_run(), **NOBODY), tmp_path / "run")
 
 
 def test_bc_never_acts(tmp_path):
@@ -281,11 +400,16 @@ def dataset(tmp_path_factory):
     return path / "episodes"
 
 
+def offline(dataset, updates, **fields):
+    """So many iterations on the mix, from ``dataset`` instead of demonstrations."""
+    base = tiny_run("hil_serl", "offline", **fields)
+    first, *rest = base.agent.stages
+    agent = replace(base.agent, stages=(replace(first, updates=updates), *rest))
+    return replace(base, agent=agent, data=replace(base.data, dataset=str(dataset)))
+
+
 def test_offline_from_a_dataset_alone(dataset, tmp_path):
-    base = tiny_run("hil_serl", "offline")
-    config = replace(
-        base, steps=0, offline_updates=7, data=replace(base.data, dataset=str(dataset))
-    )
+    config = offline(dataset, 7, steps=0)
     run = train(config, tmp_path / "run")
     assert (run.state.env_steps, run.state.episodes) == (0, 0)
     assert run.state.updates == int(run.agent.iterations) == 7
@@ -302,9 +426,7 @@ def test_offline_from_a_dataset_alone(dataset, tmp_path):
 
 
 def test_training_can_go_on_online_after_a_dataset(dataset, tmp_path):
-    base = tiny_run("hil_serl", "offline", steps=10)
-    config = replace(base, offline_updates=5, data=replace(base.data, dataset=str(dataset)))
-    run = train(config, tmp_path / "run")
+    run = train(offline(dataset, 5, steps=10), tmp_path / "run")
     given = len(read_dataset(dataset))
     assert run.state.next_episode == given + run.state.episodes
     assert run.state.updates == 5 + run.state.env_steps  # replay is not empty from the start
@@ -368,17 +490,19 @@ def test_human_steps_of_what_is_set_aside_count_in_no_evaluation(tmp_path):
 def test_an_environment_that_always_breaks_stops_the_run_with_everything_safe(tmp_path):
     config = tiny_run(env="fake/one-arm!nan-observation:1@4+", steps=100)
     recorder = Recorder()
-    with pytest.raises(EnvironmentFault, match=r"episode 13: NonFiniteError.*not finite at step 1"):
+    with pytest.raises(
+        EnvironmentFault, match=r"10 episodes in a row.*episode 13: NonFiniteError.*at step 1"
+    ):
         train(config, tmp_path / "run", subscribers=[recorder])
     kept = len(recorder.of(EpisodeQuarantined))
-    assert kept == FAULTS_IN_A_ROW - 1
+    assert kept == FAULTS_IN_A_ROW
     before = read_dataset(tmp_path / "run/episodes")
     assert [e.episode_id for e in before] == [0, 1, 2, 3]
     # Mended, the run goes on with what it has.
     run = prepare(tiny_run(steps=40), tmp_path / "run")
     run.run()
     assert run.state.quarantined == kept
-    assert [row.episode_id for row in run.store.rows][:5] == [0, 1, 2, 3, 13]
+    assert [row.episode_id for row in run.store.rows][:5] == [0, 1, 2, 3, 14]
 
 
 def test_faults_between_good_episodes_do_not_add_up(tmp_path):
@@ -389,13 +513,26 @@ def test_faults_between_good_episodes_do_not_add_up(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["nan-reset", "reset-raises"])
-def test_an_environment_that_cannot_even_be_reset_stops_at_once(tmp_path, fault):
-    with pytest.raises(EnvironmentFault, match=r"episode 2: .*Finished episodes are safe"):
-        train(tiny_run(env=f"fake/one-arm!{fault}@2+"), tmp_path / "run")
+def test_an_environment_that_can_no_longer_be_reset_stops_the_run(tmp_path, fault):
+    with pytest.raises(EnvironmentFault, match=r"episode 11: .*Finished episodes are safe"):
+        train(tiny_run("fake", env=f"fake/one-arm!{fault}@2+"), tmp_path / "run")
     assert len(read_dataset(tmp_path / "run/episodes")) == 2
 
 
-def test_a_fault_in_a_demonstration_is_an_error(tmp_path, monkeypatch):
+def test_an_episode_that_does_not_begin_costs_its_number_alone(tmp_path):
+    recorder = Recorder()
+    config = tiny_run("fake", env="fake/one-arm!reset-raises@3")
+    run = train(config, tmp_path / "run", subscribers=[recorder])
+    assert [e.text for e in recorder.of(Notice) if "did not begin" in e.text] == [
+        "episode 3 did not begin: EnvironmentFault: the simulator does not wake up"
+    ]
+    assert 3 not in {row.episode_id for row in run.store.rows}
+    assert run.state.quarantined == 0
+    shutil.rmtree(tmp_path / "run/checkpoints")  # learnt again, it is the same run
+    assert fingerprint(train(config, tmp_path / "run")) == fingerprint(run)
+
+
+def test_a_fault_in_a_demonstration_is_said_and_the_next_one_follows(tmp_path, monkeypatch):
     from tests.fakes.point import FaultyPointMass
 
     original = FaultyPointMass.__init__
@@ -405,8 +542,15 @@ def test_a_fault_in_a_demonstration_is_an_error(tmp_path, monkeypatch):
         self._seeds = {derive_seed(0, Stream.DEMO_LAYOUT, 1)}
 
     monkeypatch.setattr(FaultyPointMass, "__init__", everywhere)
-    with pytest.raises(EnvironmentFault, match="demonstration attempt 1: .*not finite"):
-        train(tiny_run(env="fake/one-arm!nan-observation:0@0"), tmp_path / "run")
+    recorder = Recorder()
+    config = tiny_run("fake", env="fake/one-arm!nan-observation:0@0")
+    run = train(config, tmp_path / "run", subscribers=[recorder])
+    (said,) = [event.text for event in recorder.of(Notice) if "aside" in event.text]
+    assert said.startswith("demonstration attempt 1 is set aside: NonFiniteError: ")
+    assert run.state.demo_episodes == 2
+    seeds = [row.seed for row in run.store.rows[:2]]
+    assert seeds == [derive_seed(0, Stream.DEMO_LAYOUT, attempt) for attempt in (0, 2)]
+    assert [entry.name[:5] for entry in (tmp_path / "run/quarantine").iterdir()] == ["stray"]
 
 
 # -- one run per folder ---------------------------------------------------------------------------
@@ -459,8 +603,6 @@ def test_nothing_is_compiled_after_warm_up(tmp_path, compilations, agent, preset
     small = replace(
         base.agent, trunk=replace(base.agent.trunk, hidden=(8,))
     )  # compiled nowhere else
-    if preset != "default":
-        small = replace(small, burst=2)
     counts, lengths = [], []
 
     class Counter:
@@ -493,31 +635,17 @@ def test_agents_learn_the_point_mass(tmp_path):
     """Not only do they run: cloning and SiLRI solve the fake task with a good operator."""
     for agent in ("bc", "silri"):
         base = tiny_run(agent, steps=400)
+        first, *rest = base.agent.stages
         config = replace(
             base,
             agent=replace(
-                tiny_agent(agent),
+                base.agent,
                 trunk=replace(base.agent.trunk, hidden=(64, 64)),
                 batch_size=64,
-                pretrain_steps=2000,
+                stages=(replace(first, updates=2000), *rest),
             ),
             data=replace(base.data, demos=30),
             evaluation=replace(base.evaluation, every=200, episodes=30),
         )
         run = train(config, tmp_path / agent)
         assert run.state.evaluations[-1]["success_rate"] >= 0.8, agent
-
-
-@pytest.mark.parametrize("imitate", ["all", "successes"])
-def test_whose_interventions_are_imitated_is_the_agents_to_say(imitate, tmp_path):
-    config = tiny_run(steps=40)
-    config = replace(config, agent=replace(config.agent, imitate=imitate))
-    run = train(config, tmp_path / "run")
-    online = [e for e in read_dataset(tmp_path / "run/episodes") if not e.is_demo]
-    driven = {
-        success: sum(int(e.frames["is_intervention"].sum()) for e in online if e.success == success)
-        for success in (True, False)
-    }
-    assert min(driven.values()) > 0
-    guides = driven[True] + driven[False] * (imitate == "all")
-    assert len(run.mixer.guidance) == run.state.demo_steps + guides

@@ -8,13 +8,14 @@ from dataclasses import replace
 
 import pytest
 
-from silri.configs.serialize import FORMAT
+from silri.agents.stages import ONLINE, Stage
 from silri.core.errors import CheckpointError
 from silri.core.events import Notice
-from silri.data.dataset import read_dataset
 from silri.runtime.checkpoint import CheckpointStore
-from silri.runtime.folder import RunFolder
 from silri.runtime.session import Interrupted
+from silri.store.dataset import read_dataset
+from silri.store.format.layout import SILRI_FORMAT
+from tests.fakes.point import PointMass
 from tests.fakes.runs import (
     Recorder,
     StopAfter,
@@ -94,11 +95,14 @@ def test_stopped_again_and_again(whole, tmp_path):
     assert_equal_runs(train(tiny_run(), tmp_path / "run"), tmp_path / "run", *whole(tiny_run()))
 
 
-def test_the_published_schedule_of_bursts(whole, tmp_path):
+def test_a_schedule_of_stages(whole, tmp_path):
+    """Learnt once, before the first step, and counted when online learning goes on."""
     config = tiny_run(preset="released")
-    config = replace(config, agent=replace(config.agent, burst=3))
+    stages = (Stage("clone", "guidance", 100), Stage("offline", "mix", 3, True), ONLINE)
+    config = replace(config, agent=replace(config.agent, stages=stages))
     run, path = whole(config)
-    assert run.state.intervention_steps >= 3 * config.agent.burst
+    first = len(next(e for e in read_dataset(path / "episodes") if not e.is_demo))
+    assert run.state.updates == 3 + run.state.env_steps - first
     for steps in (9, 14):
         interrupt(config, tmp_path / "run", steps)
     assert_equal_runs(train(config, tmp_path / "run"), tmp_path / "run", run, path)
@@ -177,21 +181,32 @@ def test_wall_clock_adds_up_over_sessions(tmp_path):
     assert seconds == sorted(seconds)
 
 
-def test_a_run_of_the_first_format_is_migrated_and_goes_on(tmp_path, whole):
+def test_a_run_whose_folder_says_another_rate_goes_on(tmp_path, whole, monkeypatch):
+    """Datasets of older versions said 10 frames per second, whatever the environment had."""
+    config, path = tiny_run(), tmp_path / "run"
+    other, other_path = whole(config)
+    interrupt(config, path, 15)
+    create = PointMass.__init__
+
+    def faster(self, *arguments):
+        create(self, *arguments)
+        self.env_spec = replace(self.env_spec, control_hz=40.0)
+
+    monkeypatch.setattr(PointMass, "__init__", faster)
+    assert_equal_runs(train(config, path), path, other, other_path)
+    for run, fps in ((path, 10), (train(config, tmp_path / "new").folder.path, 40)):
+        assert json.loads((run / "episodes/meta/info.json").read_text())["fps"] == fps
+
+
+def test_episodes_of_the_first_format_are_migrated_and_the_run_goes_on(tmp_path, whole):
     config = tiny_run()
     path = tmp_path / "run"
     interrupt(config, path, 15)
-    record = json.loads((path / "config.json").read_text())
-    assert record.pop("format") == FORMAT
-    for name in ("rate_hz", "updates_per_step", "publish_every", "max_lag"):
-        del record["run"]["runtime"][name]
-    (path / "config.json").write_text(json.dumps(record))
     info = json.loads((path / "episodes/meta/info.json").read_text())
-    assert info.pop("silri_format") == 2
+    assert info.pop("silri_format") == SILRI_FORMAT
     (path / "episodes/meta/info.json").write_text(json.dumps(info))
 
-    _, stored = RunFolder.open(path)
-    assert stored.runtime == config.runtime
     other, other_path = whole(config)
     assert_equal_runs(train(config, path), path, other, other_path)
-    assert json.loads((path / "episodes/meta/info.json").read_text())["silri_format"] == 2
+    info = json.loads((path / "episodes/meta/info.json").read_text())
+    assert info["silri_format"] == SILRI_FORMAT

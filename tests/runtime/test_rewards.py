@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from silri.data.dataset import read_dataset
 from silri.runtime.learn import reward_scale
 from silri.runtime.session import Interrupted
+from silri.store.dataset import read_dataset
 from tests.data.episodes import make_episode
 from tests.fakes.point import FakeEnvConfig, PointMass
 from tests.fakes.runs import StopAfter, fingerprint, prepare, tiny_agent, tiny_run, train
@@ -19,7 +19,7 @@ SPEC = PointMass().env_spec
 
 def run_with(factor, unit=10.0, agent="silri", **fields):
     """A tiny run whose every reward is ``factor`` times the usual."""
-    usual = FakeEnvConfig(name="fake/one-arm")
+    usual = FakeEnvConfig(kind="fake/one-arm")
     env = replace(
         usual,
         success_reward=factor * usual.success_reward,
@@ -80,7 +80,7 @@ def test_what_is_stored_has_the_rewards_of_the_environment(tmp_path):
     assert set(rewards.tolist()) == {1.0, float(np.float32(-0.005))}
 
 
-@pytest.mark.parametrize("reward", ["sparse", None])
+@pytest.mark.parametrize("reward", ["sparse", "env"])
 def test_a_dataset_takes_on_sparse_rewards(reward, tmp_path):
     train(run_with(0.1, steps=30), tmp_path / "given")
     config = run_with(1.0, steps=10)
@@ -94,7 +94,7 @@ def test_a_dataset_takes_on_sparse_rewards(reward, tmp_path):
     assert any(not episode.success for episode in given)
     for before, after in zip(given, stored, strict=False):
         assert after.success == before.success
-        if reward is None:  # whatever the environment gives: nobody can say what it would have
+        if reward == "env":  # whatever the environment gives: nobody can say what it would have
             np.testing.assert_array_equal(after.frames["reward"], before.frames["reward"])
             continue
         expected = np.full(len(before), -0.05, np.float32)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from silri.core.clock import FakeClock
+from silri.core.commands import Command, CommandQueue
 from silri.core.protocols import OperatorInput
 from silri.data.episode import EpisodeBuilder
 from silri.intervention.arbiter import Arbiter, Phase
@@ -45,7 +46,10 @@ class Operator:
 class Session:
     """One rollout with its parts at hand."""
 
-    def __init__(self, env=None, policy=None, operator=None, stop=lambda: False, blend_steps=0):
+    def __init__(
+        self, env=None, policy=None, operator=None, stop=lambda: False, blend_steps=0, **keywords
+    ):
+        self.refused = []
         self.env = env or PointMass()
         self.policy = policy or Policy()
         self.arbiter = Arbiter(self.env.env_spec.action, blend_steps)
@@ -63,6 +67,8 @@ class Session:
             on_step=lambda transition, diagnostics: self.steps.append((transition, diagnostics)),
             stop=stop,
             clock=self.clock,
+            refused=self.refused.append,
+            **keywords,
         )
         self.transitions = [transition for transition, _ in self.steps]
 
@@ -192,7 +198,9 @@ def test_a_pause_waits_without_stepping():
     assert session.clock.now() == pytest.approx(3 * PAUSE_POLL_S)
     assert session.env.steps == 8
     # The robot stood still meanwhile: the operator saw one and the same moment.
-    assert [view.step for view in session.operator.views[:6]] == [0, 1, 1, 1, 1, 2]
+    # After it, the person is asked once more, about what is there then.
+    assert [view.step for view in session.operator.views[:7]] == [0, 1, 1, 1, 1, 1, 2]
+    assert len(session.policy.asked) == 9  # and so is the policy
 
 
 def test_a_stop_ends_a_pause():
@@ -201,33 +209,6 @@ def test_a_stop_ends_a_pause():
     session = Session(operator=Operator(*pauses), stop=lambda: next(counter) > 5)
     assert session.outcome.end == "stopped"
     assert session.env.steps == 0
-
-
-def test_an_operator_can_abandon_the_episode():
-    env = PointMass()
-    session = None
-
-    class Quitter(Operator):
-        def decide(self, view):
-            if view.step == 2:
-                self.arbiter.request(Phase.RESETTING)
-            return OperatorInput(False)
-
-    arbiter = Arbiter(env.env_spec.action, 0)
-    builder = EpisodeBuilder(env.env_spec, 0, False, SEED, "task", "person")
-    session = rollout(
-        env,
-        Policy(),
-        Quitter(arbiter=arbiter),
-        arbiter,
-        builder,
-        rng=np.random.default_rng(0),
-        on_step=lambda *_: None,
-        stop=lambda: False,
-        clock=FakeClock(),
-    )
-    assert session.end == "abandoned"
-    assert len(builder) == env.steps == 2
 
 
 @pytest.mark.parametrize(
@@ -263,7 +244,7 @@ def test_a_bad_action_is_never_executed(policy, operator, message):
     ],
 )
 def test_a_broken_environment_is_an_outcome(fault, kept, message):
-    env = FakeEnvConfig(f"fake/one-arm!{fault}:2@0+").create()
+    env = FakeEnvConfig(kind=f"fake/one-arm!{fault}:2@0+").create()
     env._seeds = {SEED}
     session = Session(env)
     assert session.outcome.end == "fault"
@@ -277,7 +258,7 @@ def test_a_broken_environment_is_an_outcome(fault, kept, message):
 
 def test_the_last_step_of_an_episode_may_be_both(monkeypatch):
     """Success in the very last step is a success, not a time-out: it does not bootstrap."""
-    env = FakeEnvConfig("fake/one-arm", max_episode_steps=1).create()
+    env = FakeEnvConfig(kind="fake/one-arm", max_episode_steps=1).create()
     original = PointMass.step
 
     def both(self, action):
@@ -319,3 +300,327 @@ def test_the_operator_hears_that_the_robot_asks():
     asked = [view.asked for view in session.operator.views]
     assert asked[:3] == [False, True, False]
     assert not any(view.asked for view in Session().operator.views)
+
+
+def test_a_learner_iteration_is_started_between_the_decision_and_the_step():
+    env, policy, order = PointMass(), Policy(), []
+
+    class Watched(Operator):
+        def decide(self, view):
+            order.append(("decide", env.steps))
+            return super().decide(view)
+
+    def while_stepping():
+        order.append(("learn", env.steps))
+        policy.version += 1
+
+    session = Session(env, policy, Watched(), while_stepping=while_stepping)
+    assert order == [(what, step) for step in range(8) for what in ("decide", "learn")]
+    # The version is that of the parameters that have proposed.
+    assert [row.policy_version for row in session.transitions] == list(range(7, 15))
+
+
+# -- commands --------------------------------------------------------------------------------------
+
+
+def commanding(*commands, at=2, **fields):
+    """An operator that gives commands at a step."""
+    return Operator(*[OperatorInput(False)] * at, OperatorInput(False, commands=commands, **fields))
+
+
+@pytest.mark.parametrize("sparse_reward", [None, 10.0])
+@pytest.mark.parametrize("command", [Command.SUCCESS, Command.FAILURE])
+def test_a_person_ends_the_episode_with_a_label(command, sparse_reward):
+    session = Session(operator=commanding(command), success_reward=sparse_reward)
+    success = command is Command.SUCCESS
+    assert (session.outcome.end, session.outcome.success) == ("finished", success)
+    assert session.env.steps == 2
+    episode = session.builder.build(success=session.outcome.success)
+    np.testing.assert_array_equal(episode.frames["terminated"], [False, True])
+    assert not episode.frames["truncated"].any()
+    own = session.env.config.step_reward
+    last = sparse_reward if success and sparse_reward is not None else own
+    np.testing.assert_allclose(episode.frames["reward"], [own, last])
+
+
+def test_what_has_no_step_cannot_be_labelled():
+    session = Session(operator=commanding(Command.SUCCESS, at=0))
+    assert session.outcome.end == "finished"
+    assert not session.outcome.success
+    assert session.refused == ["'success' is refused: episode 5 has no step yet"]
+
+
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [(Command.RESET, "abandoned"), (Command.DISCARD, "discarded"), (Command.STOP, "stopped")],
+)
+def test_a_command_ends_the_episode(command, end):
+    session = Session(operator=commanding(command))
+    assert session.outcome.end == end
+    assert len(session.builder) == session.env.steps == 2
+    assert session.arbiter.phase is Phase.RESETTING
+
+
+def test_commands_come_from_outside_too():
+    queue = CommandQueue()
+    tell = iter([None, Command.PAUSE, None, Command.RESUME, None, Command.STOP])
+
+    class Outside(Operator):
+        def decide(self, view):
+            if command := next(tell, None):
+                queue.put(command)
+            return super().decide(view)
+
+    session = Session(operator=Outside(), commands=queue)
+    assert session.outcome.end == "stopped"
+    # The pause comes with the command's step, and is over two looks later.
+    assert session.clock.now() == pytest.approx(2 * PAUSE_POLL_S)
+    assert session.env.steps == 2
+
+
+def test_take_and_release_engage_the_person_without_a_key():
+    move = np.array([0.5, 0.0, 0.0, 1.0], np.float32)
+    session = Session(
+        operator=Operator(
+            OperatorInput(False, action=move),
+            OperatorInput(False, action=move, commands=(Command.TAKE,)),
+            OperatorInput(False, action=move),
+            OperatorInput(False, action=move, commands=(Command.RELEASE,)),
+        )
+    )
+    flags = [row.is_intervention for row in session.transitions]
+    assert flags[:4] == [False, True, True, False]
+    np.testing.assert_array_equal(session.transitions[2].action, move)
+
+
+def test_a_command_for_another_episode_is_refused_and_never_applied():
+    queue = CommandQueue()
+    queue.put(Command.FAILURE, episode=4)
+    queue.put(Command.PAUSE, episode=4)
+    session = Session(commands=queue)
+    assert session.outcome.end == "finished"
+    assert session.env.steps == 8
+    assert session.refused == [
+        f"'{name}' is refused: it is meant for episode 4, and episode 5 is running"
+        for name in ("failure", "pause")
+    ]
+    queue.put(Command.RESET, episode=5)
+    assert Session(commands=queue).outcome.end == "abandoned"
+
+
+def test_what_was_to_end_the_last_episode_does_not_end_this_one():
+    queue = CommandQueue()
+    queue.put(Command.SUCCESS)  # a moment too late
+    session = Session(commands=queue)
+    assert session.env.steps == 8
+    assert session.refused == ["'success' is refused: no episode was running"]
+
+
+def test_what_comes_behind_the_end_waits_for_the_next_episode():
+    queue = CommandQueue()
+    operator = commanding(Command.DISCARD, Command.PAUSE, Command.RESET)
+    session = Session(operator=operator, commands=queue)
+    assert session.outcome.end == "discarded"
+    waiting = iter([False] * 6 + [True])
+    paused = Session(commands=queue, stop=lambda: next(waiting))
+    assert (paused.outcome.end, paused.env.steps) == ("stopped", 0)
+    assert paused.refused == ["'reset' is refused: no episode was running"]
+
+
+def test_in_an_evaluation_nobody_drives_and_labels_are_heard():
+    queue = CommandQueue()
+    env = PointMass()
+    env.privileged = None  # nobody asks for it
+    queue.put(Command.TAKE)
+
+    class Real(Policy):
+        def propose(self, observation, episode, step):
+            if step == 3:
+                queue.put(Command.SUCCESS)
+            return super().propose(observation, episode, step)
+
+    arbiter = Arbiter(env.env_spec.action, 0)
+    builder = EpisodeBuilder(env.env_spec, 5, False, SEED, "task", "none")
+    refused = []
+    outcome = rollout(
+        env,
+        Real(),
+        None,
+        arbiter,
+        builder,
+        rng=np.random.default_rng(0),
+        on_step=lambda *_: None,
+        stop=lambda: False,
+        clock=FakeClock(),
+        commands=queue,
+        refused=refused.append,
+    )
+    assert (outcome.end, outcome.success, len(builder)) == ("finished", True, 3)
+    assert refused == ["'take' is refused: nobody drives while the policy is evaluated"]
+
+
+# -- after a pause ---------------------------------------------------------------------------------
+
+
+class Movable(PointMass):
+    """Somebody moves it while it stands still."""
+
+    def observe(self):
+        self._place = self._place + 0.25
+        return self._observation()
+
+
+@pytest.mark.parametrize("kind", [Movable, PointMass])
+def test_after_a_pause_the_robot_looks_again_before_it_acts(kind):
+    pause = OperatorInput(False, pause=True)
+    session = Session(kind(), operator=Operator(OperatorInput(False), pause, pause))
+    before, after = session.transitions[:2]
+    moved = after.observation["state"] - before.next_observation["state"]
+    np.testing.assert_allclose(moved[:3], 0.25 if kind is Movable else 0.0, atol=1e-6)
+    # What was executed is what was proposed for the newest observation.
+    seen = [asked[0]["state"] for asked in session.policy.asked if asked[2] == 1]
+    assert len(seen) == 2
+    np.testing.assert_array_equal(seen[1], after.observation["state"])
+    assert session.operator.views[-7].observation is after.observation
+
+
+# -- what an environment may say -------------------------------------------------------------------
+
+
+class Telling(PointMass):
+    """Says at the reset what is to be done, and after a step what was executed."""
+
+    task, executed = None, None
+
+    def reset(self, **keywords):
+        observation, info = super().reset(**keywords)
+        return observation, info if self.task is None else info | {"task": self.task}
+
+    def step(self, action):
+        *rest, info = super().step(action)
+        return (*rest, info if self.executed is None else info | {"executed": self.executed})
+
+
+def test_the_reset_may_name_the_task_of_the_episode():
+    env = Telling()
+    assert Session(env).builder.build(success=False).task == "task"
+    env.task = "put the red block into the drawer"
+    assert Session(env).builder.build(success=False).task == env.task
+
+
+def test_what_was_really_executed_is_stored_as_the_action():
+    env = Telling()
+    env.executed = [0.05, 0.2, 0.3, -0.9]
+    person = asks(-1.0, 0.5, 0.2, 1.0)
+    session = Session(env, operator=Operator(OperatorInput(False), person))
+    for row in session.transitions:
+        np.testing.assert_allclose(row.action, [0.05, 0.2, 0.3, -1.0])  # a gripper has classes
+    np.testing.assert_array_equal(session.transitions[0].policy_action, session.policy.action)
+    np.testing.assert_array_equal(session.transitions[1].human_action, person.action)
+
+
+@pytest.mark.parametrize(
+    ("executed", "message"),
+    [
+        ([0.1, 0.2], r"'info\['executed'\]' has shape \(2,\)"),
+        ([0.1, np.nan, 0.2, 1.0], r"'info\['executed'\]' is not finite at index \[1\]"),
+        ([0.1, 2.0, 0.2, 1.0], r"info\['executed'\] takes actions in \[-1, 1\], got"),
+    ],
+)
+def test_a_wrong_executed_action_is_a_fault_that_names_it(executed, message):
+    env = Telling()
+    env.executed = executed
+    session = Session(env)
+    assert session.outcome.end == "fault"
+    assert re.search(message, session.outcome.reason)
+    assert len(session.builder) == 0
+
+
+# -- exceptions of others --------------------------------------------------------------------------
+
+
+class Breaking(PointMass):
+    """Raises, or returns something odd, where it is told to."""
+
+    def __init__(self, where, what):
+        super().__init__()
+        self.where, self.what = where, what
+
+    def _broken(self, where, value):
+        if where != self.where or (self.steps == 0 and where == "step"):
+            return value
+        if isinstance(self.what, Exception):
+            raise self.what
+        return self.what(value)
+
+    def reset(self, **keywords):
+        return self._broken("reset", super().reset(**keywords))
+
+    def step(self, action):
+        return self._broken("step", super().step(action))
+
+    def privileged(self):
+        return self._broken("privileged", super().privileged())
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (Breaking("step", RuntimeError("motor 3")), "env.step raised RuntimeError: motor 3"),
+        (
+            Breaking("step", ValueError("not enough values to unpack")),
+            "to unpack (env.step returns (observation, reward, terminated, truncated, info))",
+        ),
+        (Breaking("reset", KeyError("arm")), "env.reset raised KeyError: 'arm'"),
+        (Breaking("privileged", OSError("no")), "env.privileged raised OSError: no"),
+        (Breaking("step", lambda five: five[:4]), "env.step returned 4 values; it takes (observ"),
+        (Breaking("reset", lambda two: two[0]), "env.reset returned a dict; it takes (observat"),
+        (Breaking("reset", lambda two: (two[0], None)), "env.reset returned the info a NoneType"),
+        (Breaking("step", lambda five: (*five[:4], {})), "an info without 'success'"),
+        (Breaking("step", lambda five: (five[0], None, *five[2:])), "env.step returned the reward"),
+    ],
+)
+def test_an_exception_of_an_environment_is_a_fault_that_names_the_method(env, message):
+    session = Session(env)
+    assert session.outcome.end == "fault"
+    assert message in session.outcome.reason
+    assert "\n" not in session.outcome.reason
+    raised = isinstance(env.what, Exception)
+    assert ("_broken" in session.outcome.traceback) == raised
+
+
+def test_an_operator_that_raises_or_answers_nonsense_is_a_fault_too():
+    def fails():
+        raise ValueError("the SpaceMouse is gone")
+
+    session = Session(operator=Operator(OperatorInput(False), fails))
+    assert session.outcome.reason.startswith("operator.decide raised ValueError: the SpaceMouse")
+    assert len(session.builder) == 1
+    session = Session(operator=Operator(None))
+    assert "operator.decide returned a NoneType; it takes a silri" in session.outcome.reason
+    session = Session(operator=Operator(OperatorInput(False, commands=("stop",))))
+    assert "operator.decide gave the commands ['stop']" in session.outcome.reason
+
+
+def test_a_success_may_end_an_episode_that_would_go_on():
+    class GoesOn(PointMass):
+        def step(self, action):
+            observation, reward, terminated, truncated, info = super().step(action)
+            return observation, reward, False, truncated and not terminated, info
+
+    def run(**keywords):
+        env = GoesOn()
+        return Session(env, operator=Operator(*[scripted(env)] * 8), **keywords)
+
+    assert len(run().transitions) == 8
+    session = run(end_on_success=True)
+    assert session.outcome.success
+    assert len(session.transitions) < 8
+    assert session.transitions[-1].terminated
+
+
+def test_what_an_operator_has_to_say_is_told():
+    session = Session(operator=Operator(OperatorInput(False, notices=("I am tired", "a bit"))))
+    assert session.refused == ["I am tired", "a bit"]
+    session = Session(operator=Operator(OperatorInput(False, notices=(3,))))
+    assert "operator.decide gave the notices [3]; it takes texts" in session.outcome.reason

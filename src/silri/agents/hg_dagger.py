@@ -10,43 +10,42 @@ What the robot does by itself is never trained on, and no reward is needed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
-from silri.agents.base import Preset
 from silri.agents.bc import BCAgent, BCConfig
+from silri.agents.stages import ONLINE, Stage
+from silri.core.registry import Preset
+from silri.core.settings import PositiveInt, settings
 from silri.nn.mlp import Trunk
 
 
-@dataclass(frozen=True)
+@settings("agent")
 class HGDAggerConfig(BCConfig):
     """BC's fields with an online schedule."""
 
-    counts_steps: ClassVar[bool] = True
+    known_stages: ClassVar[tuple[str, ...]] = ("clone", "online")
 
-    pretrain_steps: int = 2_000  # on demonstrations; the published 20,000 is in the preset
-    utd: int = 2  # gradient steps per learner iteration, as many as the others' critics take
-    shift: float = 0.03  # half of the others': the best of its trials, docs/tuning.md
+    utd: PositiveInt = 2  # gradient steps per learner iteration, as many as the others' critics
+    stages: tuple[Stage, ...] = (Stage("clone", "guidance", 2_000), ONLINE)
 
 
 class HGDAggerAgent(BCAgent):
     """BC that keeps learning."""
 
-    learns_online = True
-
 
 DEFAULT = HGDAggerConfig()
 PRESETS = {
-    "default": Preset(DEFAULT, "the shared harness: silri's trunk"),
+    # Half of the others' shift is the best of its trials: docs/explanation/tuning.md.
+    "default": Preset(DEFAULT, "the shared harness: silri's trunk", {"augment": {"shift": 0.03}}),
     "published": Preset(
         replace(
             DEFAULT,
             batch_size=256,
             decay=0.0,
             average_rate=1.0,
-            shift=BCConfig.shift,
             trunk=Trunk(hidden=(512, 512, 512), activation="tanh"),
-            pretrain_steps=20_000,
+            stages=(Stage("clone", "guidance", 20_000), ONLINE),
             utd=1,
         ),
         "HIL-SERL's baseline: three layers of 512, tanh, 20,000 steps of pre-training",

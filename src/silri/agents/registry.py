@@ -2,56 +2,61 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from silri.agents.base import AgentConfig, Preset
-from silri.core.registry import Entry as Row
-from silri.core.registry import Registry, unknown_name
+from silri.core.registry import Choice, Entry, Registry
+
+# What a run uses of an algorithm's class and of its instances.
+_CONTRACT = (
+    *("create", "diagnostic_names", "normalised_by", "with_fresh_optimisers"),
+    *("act", "act_deterministic", "update", "replace"),
+)
+
+
+def _own(name: str, module: str, agent: str, summary: str, presets: str = "") -> Entry:
+    target = f"silri.agents.{module}"
+    named = f"silri.agents.{presets or module}:PRESETS"
+    return Entry(name, f"{target}:{agent}", summary, presets=named)
+
 
 AGENTS = Registry(
     "agent",
     [
-        Row(
-            "silri", "silri.agents.silri:SiLRIAgent", "state-wise Lagrangian RL from interventions"
+        _own(
+            *("silri", "silri", "SiLRIAgent", "state-wise Lagrangian RL from interventions"),
+            presets="silri_presets",
         ),
-        Row(
-            "hil_serl", "silri.agents.hil_serl:HILSERLAgent", "RLPD soft actor-critic + human data"
-        ),
-        Row("hg_dagger", "silri.agents.hg_dagger:HGDAggerAgent", "cloning that goes on online"),
-        Row("bc", "silri.agents.bc:BCAgent", "behaviour cloning of demonstrations"),
+        _own("hil_serl", "hil_serl", "HILSERLAgent", "RLPD soft actor-critic + human data"),
+        _own("conrft", "conrft", "ConRFTAgent", "a consistency policy, Cal-QL, then corrections"),
+        _own("hg_dagger", "hg_dagger", "HGDAggerAgent", "cloning that goes on online"),
+        _own("bc", "bc", "BCAgent", "behaviour cloning of demonstrations"),
+        _own("silri_groups", "variants.groups", "GroupedSiLRIAgent", "SiLRI, lambda in groups"),
+        _own("silri_asking", "variants.asking", "AskingSiLRIAgent", "SiLRI that asks for help"),
     ],
+    group="silri.agents",
+    base="silri.agents.base:AgentConfig",
+    methods=_CONTRACT,
 )
 
 
 @dataclass(frozen=True)
-class AgentEntry:
-    """An algorithm, loaded: its class and its presets."""
-
-    name: str
-    agent: Any
-    presets: dict[str, Preset]
-
-    def preset(self, name: str) -> Preset:
-        """The preset called ``name``.
-
-        Raises:
-            UnknownNameError: listing this agent's presets.
-        """
-        if name not in self.presets:
-            raise unknown_name(f"preset of agent {self.name}", name, self.presets)
-        return self.presets[name]
+class AgentChoice(Choice):
+    """An algorithm, loaded."""
 
     @property
-    def config_type(self) -> type[AgentConfig]:
-        """The configuration's dataclass."""
-        return type(self.presets["default"].config)
+    def agent(self) -> Any:
+        """Its class."""
+        return self.target
 
 
-def load_agent(name: str) -> AgentEntry:
-    """Import the algorithm called ``name``; raises UnknownNameError with the right names."""
-    import importlib
+def load_agent(name: str) -> AgentChoice:
+    """Import the algorithm called ``name``, or ``module:Class``.
 
-    row = AGENTS.get(name)
-    module = importlib.import_module(row.target.partition(":")[0])
-    return AgentEntry(name=name, agent=row.load(), presets=module.PRESETS)
+    Raises:
+        UnknownNameError: there is none; the message lists the right names.
+        ConfigError: the class lacks something that :class:`~silri.core.registry.Choice` asks for.
+    """
+    choice = AGENTS.load(name)
+    return AgentChoice(**{f.name: getattr(choice, f.name) for f in dataclasses.fields(choice)})

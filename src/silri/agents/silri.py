@@ -5,52 +5,77 @@ Maximise return subject to staying near the person where the person is sure::
     max_pi J(pi)   s.t.   D(s) = d(pi(s), beta(s)) <= bound(s)   for all s
     L(pi, lambda) = -Q(s, pi(s)) + lambda(s) [ D(s) - bound(s) ],   lambda(s) >= 0
 
-beta is a Gaussian fitted to what people did; its spread loosens the bound, so the learned
+beta is a Gaussian fitted to what people did; its spread loosens the constraint, so the learned
 multiplier lambda(s) falls where people are inconsistent (reinforcement learning decides) and
-rises where they are sure (imitation decides).
+rises where they are sure (imitation decides). While nobody has shown anything there is no
+constraint, and what is left is reinforcement learning.
 
 ============  =================================================================================
 pi(s)         actor: deterministic tanh mean; acts with a fixed deviation ``explore_std``
-beta(s)       expert: mean mu(s) and scale v(s) of the human action
+beta(s)       expert: mean mu(s) and deviation sigma(s) of the human action
 Q_k(s, a)     critics, k = 1..E; bars are Polyak targets
 lambda(s)     multiplier, softplus output
 g             gripper classes: a cross-entropy head, argmax at run time
 ============  =================================================================================
 
-Equation numbers are the paper's. The traps of the published code (T#) are in ``docs/``.
+Equation numbers are the paper's.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Self
+from typing import ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
-from silri.agents.asking import doubt, follow_quantile
-from silri.agents.base import Agent, Statistics
+from silri.agents import alone
+from silri.agents.augment import PLAIN, Augment
+from silri.agents.base import Acted, Agent, AgentConfig, Prepared
 from silri.agents.gripper import create_gripper, gripper_command, update_gripper
-from silri.agents.losses import guidance_rows, linearised, masked_mean, temporal_difference
-from silri.agents.silri_config import PRESETS, SiLRIConfig
+from silri.agents.losses import by_driver, cloning, guidance_rows, masked_mean, temporal_difference
+from silri.agents.stages import ONLINE, Stage
+from silri.core.settings import NonNegative, Positive, PositiveInt, Rate01, settings
 from silri.core.specs import EnvSpec
 from silri.core.transition import Batch
 from silri.nn.actions import continuous_part, join
-from silri.nn.constraint import distance, spread
-from silri.nn.distributions import normal_log_prob, safe_norm
-from silri.nn.heads import EnsembleCritic, MeanPolicy, Multiplier, human_policy
-from silri.nn.train_state import Info, Loss, Params, TrainState, follow, polyak
+from silri.nn.constraint import CONSTRAINTS, Constraint, Kind
+from silri.nn.heads import EnsembleCritic, GaussianPolicy, MeanPolicy, Multiplier
+from silri.nn.train_state import Info, Loss, Params, TrainState, averaging, follow, polyak
 
-__all__ = ["PRESETS", "SiLRIAgent", "SiLRIConfig"]
+CLIP_NORM = 40.0  # global gradient norm per network
+TARGET_NOISE, TARGET_CUT = 0.2, 0.5  # of the target action: deviation, and where it is cut
+AVERAGE_TAIL = 2.0  # what acts is an average over the last 1 / AVERAGE_TAIL of all iterations
 
-SLOPE_RATE = 0.01  # of the running mean of Q's slope
-LEAST_SLOPE = 1e-3  # below it Q is flat, and what is left of it noise
-GROUPS = 16  # coarse cells of the hierarchical multiplier
+
+@settings("agent")
+class SiLRIConfig(AgentConfig):
+    """Defaults are silri's own; the published ones are in :mod:`silri.agents.silri_presets`."""
+
+    known_stages: ClassVar[tuple[str, ...]] = ("clone", "pretrain", "offline", "online")
+
+    n_step: PositiveInt = 3  # rewards in a return before it bootstraps
+    reward_unit: NonNegative = 10.0  # the demonstrations' largest return is scaled to it, 0: not
+    average_rate: Rate01 = 0.002  # Polyak rate of the policy that acts; 1 is the one that learns
+    stages: tuple[Stage, ...] = (Stage("pretrain", "guidance", 500), ONLINE)
+    tau: Rate01 = 0.005  # Polyak rate of the critic's and the actor's target
+    critics: PositiveInt = 2  # E; the minimum is taken
+    explore_std: Positive = 0.05**0.5  # deviation of the acting policy
+    expert_decay: NonNegative = 1.0  # weight decay of the expert, times the learning rate per step
+    expert_rate: Rate01 = 0.005  # Polyak rate of the expert that is imitated; 1 is the online one
+    constraint: Kind = "kl"  # form of D(s) and bound(s)
+    kappa: NonNegative = 0.1  # bound(s) = kappa * spread(s) + slack; for "kl" nats per dimension
+    multiplier: Literal["state", "scalar", "const", "zero", "infinite"] = "state"  # lambda
+    initial_multiplier: Positive = 1.0  # lambda_0 in every state; the value of "const"
+    multiplier_lr: Positive = 3e-4  # Adam, of the multiplier; the published code has 3e-6
 
 
 class SiLRIAgent(Agent):
     """Networks of SiLRI; ``gripper`` is None without a discrete gripper."""
+
+    multiplier_type: ClassVar[type[Multiplier]] = Multiplier  # a variant may have another
 
     critic: TrainState
     target_critic: Params
@@ -58,173 +83,128 @@ class SiLRIAgent(Agent):
     target_actor: Params
     average_actor: Params
     expert: TrainState
+    average_expert: Params
     multiplier: TrainState
+    shown: jax.Array  # () bool: a person has shown something
     gripper: TrainState | None = struct.field(default=None)
-    average_expert: Params | None = struct.field(default=None)  # None: the online one acts
     average_gripper: Params | None = struct.field(default=None)
-    q_slope: jax.Array | None = struct.field(default=None)
-    ask_above: jax.Array | None = struct.field(default=None)  # doubt; None: never asks
 
-    # -- the human policy beta ---------------------------------------------------------------
+    # -- the human policy beta and its constraint ----------------------------------------------
 
-    def human(
-        self, features: jax.Array, params: Params | None = None
-    ) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """mu(s), the deviation sigma(s), (..., D) each, and the novelty of s, (...,).
+    @property
+    def constraint(self) -> Constraint:
+        """The form of D(s) and bound(s)."""
+        return CONSTRAINTS[self.config.constraint]
 
-        The members' mean; the root of their mean variance, which is the person's inconsistency;
-        and the root of the summed variance of their means: large where nobody has shown anything.
-        """
-        means, scales = self._members(features, params)
-        variances = scales if self.config.expert_scale == "variance" else scales * scales
-        novelty = safe_norm(jnp.std(means, axis=0))
-        return means.mean(axis=0), jnp.sqrt(variances.mean(axis=0)), novelty
+    def human(self, observation: Prepared, params: Params) -> tuple[jax.Array, jax.Array]:
+        """mu(s) and sigma(s), (..., D) each, as the expert with ``params`` has learned them."""
+        mean, scale = self.expert(observation, params=params)
+        return mean, self.constraint.deviation(scale)
 
-    def _members(self, features: jax.Array, params: Params | None) -> tuple[jax.Array, jax.Array]:
-        """Mean and scale of every member, (K, ..., D)."""
-        mean, scale = self.expert(
-            features, params=self.average_expert if params is None else params
-        )
-        return (mean[None], scale[None]) if self.config.experts == 1 else (mean, scale)
-
-    def expert_loss(
-        self, params: Params, features: jax.Array, batch: Batch, weight: jax.Array
-    ) -> Loss:
-        """-sum w log N(a; mu_k(s), sigma_k(s)^2) / sum w, summed over members k; w is (B,)."""
-        means, scales = self._members(features, params)
-        stds = jnp.sqrt(scales) if self.config.expert_scale == "variance" else scales
-        actions = continuous_part(self.action_spec, batch.human_action)
-        log_prob = normal_log_prob(actions[None], means, stds)
-        nll = -jnp.sum(log_prob * weight[None]) / jnp.maximum(jnp.sum(weight), 1e-6)
-        return nll, {
-            "expert/nll": nll / len(means),
-            "expert/std": masked_mean(jnp.mean(stds, axis=(0, -1)), batch.is_guidance),
-        }
-
-    def guidance_weights(self, features: jax.Array, batch: Batch) -> jax.Array:
-        """(B,) 1 for what is to be imitated, less where the critic sees better than it."""
-        if not self.config.advantage_scale:
-            return batch.is_guidance
-        actions = continuous_part(self.action_spec, batch.human_action)
-        policy = self.actor(features, params=self.average_actor)
-        advantage = self.critic(features, actions).min(0) - self.critic(features, policy).min(0)
-        weight = jnp.exp(advantage / (self.config.advantage_scale * self.q_slope))
-        return batch.is_guidance * jnp.clip(weight, 0.05, 1.0)
-
-    def allowed(self, std: jax.Array, novelty: jax.Array | float = 0.0) -> jax.Array:
-        """bound(s) from sigma(s): (..., D) -> (...,). Eq. 3: kappa * spread + slack."""
-        loose = self.config.kappa * spread(self.config.bound, std) + self.config.slack
-        return loose + self.config.novelty_weight * novelty
-
-    def distance(self, actions: jax.Array, mean: jax.Array, std: jax.Array) -> jax.Array:
-        """D(s) between a continuous action and the human policy: (..., D) -> (...,)."""
-        config = self.config
-        return distance(config.distance, actions - mean, std, config.least_deviation)
+    def expert_loss(self, params: Params, batch: Batch) -> Loss:
+        """-sum m log N(a_human; mu(s), sigma(s)^2) / sum m, m = 1 where a person acted."""
+        mean, std = self.human(batch.observation, params)
+        nll = cloning(self.action_spec, batch, mean, std)
+        spread = masked_mean(jnp.mean(std, axis=-1), batch.is_intervention)
+        return nll, {"expert/nll": nll, "expert/std": spread}
 
     # -- critic ------------------------------------------------------------------------------
 
-    def target_actions(self, next_features: jax.Array, key: jax.Array) -> jax.Array:
-        """a' of the target actor, always inside [-1, 1] (trap T4)."""
-        mean = self.actor(next_features, params=self.target_actor)
-        if self.config.target_action == "mean":
-            return mean
-        noise = jax.random.normal(key, mean.shape, mean.dtype)
-        if self.config.target_action == "sample":
-            return jnp.clip(mean + self.config.explore_std * noise, -1.0, 1.0)
-        smoothing = jnp.clip(self.config.target_noise * noise, -0.5, 0.5)
-        return jnp.clip(mean + smoothing, -1.0, 1.0)
+    def target_actions(self, observation: Prepared, key: jax.Array) -> jax.Array:
+        """a' of the target actor with cut noise, always inside [-1, 1]: (..., D)."""
+        mean = self.actor(observation, params=self.target_actor)
+        noise = TARGET_NOISE * jax.random.normal(key, mean.shape, mean.dtype)
+        return jnp.clip(mean + jnp.clip(noise, -TARGET_CUT, TARGET_CUT), -1.0, 1.0)
 
-    def critic_loss(
-        self,
-        params: Params,
-        features: jax.Array,
-        next_features: jax.Array,
-        batch: Batch,
-        key: jax.Array,
-    ) -> Loss:
+    def critic_loss(self, params: Params, batch: Batch, key: jax.Array) -> Loss:
         """y = r + gamma m min_k Q_k'(s', a');  L = sum_k mean (Q_k(s, a) - y)^2."""
-        next_actions = self.target_actions(next_features, key)
-        next_q = self.critic(next_features, next_actions, params=self.target_critic).min(axis=0)
-        target = batch.reward + self.config.discount * batch.mask * next_q
+        next_actions = self.target_actions(batch.next_observation, key)
+        next_q = self.critic(batch.next_observation, next_actions, params=self.target_critic)
+        target = batch.reward + self.config.discount * batch.mask * next_q.min(axis=0)
         actions = continuous_part(self.action_spec, batch.action)
-        q = self.critic(features, actions, params=params)
+        q = self.critic(batch.observation, actions, params=params)
         return temporal_difference(q, jax.lax.stop_gradient(target))
 
-    # -- actor and gripper ---------------------------------------------------------------------
+    # -- actor ---------------------------------------------------------------------------------
 
-    def actor_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
+    def actor_loss(self, params: Params, batch: Batch) -> Loss:
         """Eq. 10: mean [ (-min_k Q_k(s, pi) + lambda D(s)) / (1 + lambda) ].
 
-        lambda = infinity leaves D (without reinforcement learning), lambda = 0 leaves -Q (without
-        imitation). Computed on the whole mixed batch; lambda, mu and Q are constants here.
+        lambda = infinity leaves D (imitation alone), lambda = 0 leaves -Q (reinforcement alone,
+        also while no row of the batch is a person's). Computed on the whole mixed batch; lambda,
+        mu and Q are constants here.
         """
-        actions = self.actor(features, params=params)
-        human_mean, human_std, _ = self.human(features)
-        apart = self.distance(actions, human_mean, human_std)
+        actions = self.actor(batch.observation, params=params)
+        human_mean, human_std = self.human(batch.observation, self.average_expert)
+        distance = self.constraint.distance(actions - human_mean, human_std)
         if self.config.multiplier == "infinite":
-            loss, q, slope = jnp.mean(apart), jnp.zeros(()), jnp.ones(())
+            loss, q = jnp.mean(distance), jnp.zeros(())
         else:
-            q_policy, slope = linearised(lambda a: self.critic(features, a).min(axis=0), actions)
-            multiplier = self.multiplier_values(features)
-            scaled = q_policy
-            if self.config.q_scale == "slope":
-                assert self.q_slope is not None
-                scaled = q_policy / jnp.maximum(self.q_slope, LEAST_SLOPE)
-            loss = jnp.mean((-scaled + multiplier * apart) / (1.0 + multiplier))
-            q = jnp.mean(q_policy)
-        return loss, {
-            "actor/loss": loss,
-            "actor/q": q,
-            "critic/slope": slope,
-            "actor/distance": jnp.mean(apart),
-            "actor/distance_human_states": masked_mean(apart, batch.is_intervention),
-            "actor/distance_policy_states": masked_mean(apart, 1.0 - batch.is_intervention),
-        }
+            q = self.critic(batch.observation, actions).min(axis=0)
+            shown = batch.is_intervention.any()
+            multiplier = jnp.where(shown, self.multiplier_values(batch.observation), 0.0)
+            loss = jnp.mean((-q + multiplier * distance) / (1.0 + multiplier))
+            loss += jnp.where(shown, 0.0, alone.barrier(actions, q))
+        info = {"actor/loss": loss, "actor/q": jnp.mean(q), "actor/distance": jnp.mean(distance)}
+        return loss, info | by_driver("actor/distance_", distance, batch)
 
-    def warm_start_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
+    def warm_start_loss(self, params: Params, batch: Batch) -> Loss:
         """-mean log N(a_human; pi(s), explore_std^2): cloning before the first episode."""
-        actions = continuous_part(self.action_spec, batch.human_action)
-        std = jnp.full_like(actions, self.config.explore_std)
-        log_prob = normal_log_prob(actions, self.actor(features, params=params), std)
-        loss = -masked_mean(log_prob, batch.is_intervention)
+        mean = self.actor(batch.observation, params=params)
+        std = jnp.full_like(mean, self.config.explore_std)
+        loss = cloning(self.action_spec, batch, mean, std)
         return loss, {"actor/warm_start": loss}
 
     # -- multiplier ------------------------------------------------------------------------------
 
-    def multiplier_values(self, features: jax.Array, params: Params | None = None) -> jax.Array:
-        """lambda(s): (..., F) -> (...,); "const", "zero" and "infinite" are not learned."""
+    def multiplier_values(self, observation: Prepared, params: Params | None = None) -> jax.Array:
+        """lambda(s): observation -> (...,); "const", "zero" and "infinite" are not learned."""
         mode = self.config.multiplier
         fixed = {"const": self.config.initial_multiplier, "zero": 0.0, "infinite": math.inf}
         if mode in fixed:
-            return jnp.full(features.shape[:-1], fixed[mode], features.dtype)
+            lead = observation["vector"].shape[:-1]
+            return jnp.full(lead, fixed[mode], jnp.float32)
         if mode == "scalar":
-            features = jnp.zeros_like(features)
-        return self.multiplier(features, params=params)
+            observation = jax.tree.map(jnp.zeros_like, dict(observation))
+        return self.multiplier(observation, params=params)
 
-    def multiplier_loss(self, params: Params, features: jax.Array, batch: Batch) -> Loss:
+    def multiplier_loss(self, params: Params, batch: Batch) -> Loss:
         """Eq. 11: -mean [ lambda(s) sg(D(s) - bound(s)) ]; lambda rises where D > bound."""
-        human_mean, human_std, novelty = self.human(features)
-        apart = self.distance(self.actor(features), human_mean, human_std)
-        bound = self.allowed(human_std, novelty)
-        violation = jax.lax.stop_gradient(apart - bound)
-        values = self.multiplier_values(features, params)
-        return -jnp.mean(values * violation), {
-            "multiplier/mean": jnp.mean(values),
-            "multiplier/std": jnp.std(values),
-            "multiplier/violation": jnp.mean(violation),
-            "bound/human_states": masked_mean(bound, batch.is_intervention),
-            "bound/policy_states": masked_mean(bound, 1.0 - batch.is_intervention),
-        }
+        mean, std = self.human(batch.observation, self.average_expert)
+        bound = self.constraint.bound(self.config.kappa, std)
+        distance = self.constraint.distance(self.actor(batch.observation) - mean, std)
+        violation = jax.lax.stop_gradient(distance - bound)
+        values = self.multiplier_values(batch.observation, params)
+        info = {"multiplier/mean": jnp.mean(values), "multiplier/std": jnp.std(values)}
+        info |= {"multiplier/violation": jnp.mean(violation)} | by_driver("bound/", bound, batch)
+        return -jnp.mean(values * violation), info
 
-    # -- updates, in the order critic, expert, actor, multiplier -----------------------------------
+    # -- updates, in the order critic, expert, actor, gripper, multiplier --------------------------
 
-    def update_critic(
-        self, features: jax.Array, next_features: jax.Array, batch: Batch, key: jax.Array
-    ) -> tuple[Self, Info]:
-        """One critic step, then both targets move."""
-        critic, info = self.critic.apply_loss(
-            lambda params: self.critic_loss(params, features, next_features, batch, key)
+    @functools.partial(jax.jit, static_argnames="stage")
+    def update(self, batch: Batch, stage: str = "online") -> tuple[Self, Info]:
+        """One learner iteration of U critic steps; or U steps of cloning, see the stages."""
+        batch = self.prepare(batch)
+        if stage in ("clone", "pretrain"):
+            return self._clone(batch, with_critic=stage == "pretrain")
+        keys = jax.random.split(self.update_key(), batch.reward.shape[0])
+        agent, infos = jax.lax.scan(
+            lambda agent, inputs: agent.update_critic(*inputs),
+            self,
+            (batch, keys),
+            unroll=min(self.config.utd, 4),  # a loop costs copies; long ones would cost compilation
         )
+        last = jax.tree.map(lambda x: x[-1], batch)
+        agent, of_expert = agent.update_expert(guidance_rows(last, self.config.online_fraction))
+        agent, of_actor = agent.update_actor(last)
+        agent, of_multiplier = agent.update_multiplier(last)
+        agent = agent.replace(shown=self.shown | batch.is_intervention.any())
+        info = jax.tree.map(jnp.mean, infos) | of_expert | of_actor | of_multiplier
+        return agent.replace(iterations=agent.iterations + 1), info
+
+    def update_critic(self, batch: Batch, key: jax.Array) -> tuple[Self, Info]:
+        """One critic step, then both targets move."""
+        critic, info = self.critic.apply_loss(lambda params: self.critic_loss(params, batch, key))
         tau = self.config.tau
         return self.replace(
             critic=critic,
@@ -232,157 +212,114 @@ class SiLRIAgent(Agent):
             target_actor=polyak(self.actor.params, self.target_actor, tau),
         ), info
 
-    def update_expert(
-        self, features: jax.Array, batch: Batch, weight: jax.Array | None = None
-    ) -> tuple[Self, Info]:
+    def update_expert(self, batch: Batch) -> tuple[Self, Info]:
         """One step of beta; nothing moves if nobody intervened in the batch."""
-        weight = self.guidance_weights(features, batch) if weight is None else weight
         expert, info = self.expert.apply_loss_if(
-            batch.is_guidance.any(),
-            lambda params: self.expert_loss(params, features, batch, weight),
+            batch.is_intervention.any(), lambda params: self.expert_loss(params, batch)
         )
-        average = follow(expert.params, self.average_expert, self.config.expert_rate)
+        average = polyak(expert.params, self.average_expert, self.config.expert_rate)
         return self.replace(expert=expert, average_expert=average), info
 
-    @jax.jit
-    def update(self, batch: Batch) -> tuple[Self, Info]:
-        """One learner iteration: U critic steps; expert, actor, gripper, multiplier on the last."""
-        features, next_features = self.encode(batch)
+    def update_actor(self, batch: Batch) -> tuple[Self, Info]:
+        """One step of the actor and the gripper, then what acts follows them."""
+        actor, info = self.actor.apply_loss(lambda params: self.actor_loss(params, batch))
+        gripper, of_gripper = update_gripper(self.gripper, self.action_spec, batch)
+        # Before anybody has shown anything the first weights are random: no average keeps them.
+        shown = batch.is_intervention.any()
+        rate = averaging(self.config.average_rate, self.iterations, AVERAGE_TAIL, fresh=~shown)
+        return self.replace(
+            actor=actor,
+            average_actor=polyak(actor.params, self.average_actor, rate),
+            gripper=gripper,
+            average_gripper=follow(gripper, self.average_gripper, rate),
+        ), info | of_gripper
+
+    def update_multiplier(self, batch: Batch) -> tuple[Self, Info]:
+        """One step of lambda; nothing moves if nobody intervened in the batch."""
+        if self.config.multiplier not in ("state", "scalar"):
+            return self, {}
+        multiplier, info = self.multiplier.apply_loss_if(
+            batch.is_intervention.any(), lambda params: self.multiplier_loss(params, batch)
+        )
+        return self.replace(multiplier=multiplier), info
+
+    def _clone(self, batch: Batch, *, with_critic: bool) -> tuple[Self, Info]:
+        """U steps on prepared demonstrations (U, B); then averages and targets are set.
+
+        The critic, if asked for, learns the value of the policy that is being cloned.
+        """
+
+        def step(agent: Self, inputs: tuple[Batch, jax.Array]) -> tuple[Self, Info]:
+            demos, key = inputs
+            agent, of_critic = agent.update_critic(demos, key) if with_critic else (agent, {})
+            agent, of_expert = agent.update_expert(demos)
+            actor, of_actor = agent.actor.apply_loss_if(
+                demos.is_intervention.any(), lambda params: agent.warm_start_loss(params, demos)
+            )
+            gripper, of_gripper = update_gripper(agent.gripper, agent.action_spec, demos)
+            agent = agent.replace(actor=actor, gripper=gripper)
+            return agent, of_critic | of_expert | of_actor | of_gripper
+
         keys = jax.random.split(self.update_key(), batch.reward.shape[0])
-
-        agent, infos = jax.lax.scan(
-            lambda agent, inputs: agent.update_critic(*inputs),
-            self,
-            (features, next_features, batch, keys),
-            unroll=min(self.config.utd, 4),  # a loop costs copies; long ones would cost compilation
-        )
-        info = jax.tree.map(jnp.mean, infos)
-        last, last_batch = features[-1], jax.tree.map(lambda x: x[-1], batch)
-        if self.config.expert_schedule == "always":
-            guidance = guidance_rows((last, last_batch), self.config.online_fraction)
-            agent, extra = agent.update_expert(*guidance)
-            info |= extra
-        actor, extra = agent.actor.apply_loss(
-            lambda params: agent.actor_loss(params, last, last_batch)
-        )
-        if agent.q_slope is not None:
-            slope = extra["critic/slope"]
-            agent = agent.replace(q_slope=agent.q_slope + SLOPE_RATE * (slope - agent.q_slope))
-        if agent.ask_above is not None:
-            here = jax.tree.map(lambda x: x[-1], batch.observation)
-            rows = agent.normalizer.features(here)  # where the robot is, and not moved
-            doubts = doubt(agent.critic(rows, agent.actor(rows, params=agent.average_actor)))
-            own, share = 1.0 - last_batch.is_intervention, self.config.ask_fraction
-            above = follow_quantile(agent.ask_above, doubts, own, share)
-            agent = agent.replace(ask_above=above)
-        average = polyak(actor.params, agent.average_actor, self.averaging())
-        agent, info = agent.replace(actor=actor, average_actor=average), info | extra
-        gripper, extra = update_gripper(agent.gripper, agent.action_spec, last, last_batch)
-        if gripper is not None:
-            average = follow(gripper.params, agent.average_gripper, self.averaging())
-            agent = agent.replace(average_gripper=average)
-        agent, info = agent.replace(gripper=gripper), info | extra
-        if self.config.multiplier in ("state", "groups", "scalar"):
-            multiplier, extra = agent.multiplier.apply_loss(
-                lambda params: agent.multiplier_loss(params, last, last_batch)
-            )
-            agent, info = agent.replace(multiplier=multiplier), info | extra
-        return agent.replace(iterations=agent.iterations + 1), info
-
-    @jax.jit
-    def pretrain(self, batch: Batch) -> tuple[Self, Info]:
-        """U steps of critic, expert, actor, gripper on demonstrations; then averages are set."""
-        features, next_features = self.encode(batch)
-        keys = jax.random.split(self.update_key(), batch.reward.shape[0])  # every chunk's
-
-        def step(agent: Self, inputs: tuple) -> tuple[Self, Info]:
-            rows, next_rows, demos, key = inputs
-            of_critic: Info = {}
-            if self.config.pretrain_critic:  # of the policy that is being cloned
-                agent, of_critic = agent.update_critic(rows, next_rows, demos, key)
-            agent, info = agent.update_expert(rows, demos, demos.is_guidance)
-            actor, extra = agent.actor.apply_loss_if(
-                demos.is_intervention.any(),
-                lambda params: agent.warm_start_loss(params, rows, demos),
-            )
-            gripper, more = update_gripper(agent.gripper, agent.action_spec, rows, demos)
-            return agent.replace(actor=actor, gripper=gripper), of_critic | info | extra | more
-
-        agent, infos = jax.lax.scan(step, self, (features, next_features, batch, keys))
-        actor, expert = agent.actor.params, follow(agent.expert.params, agent.average_expert, 1.0)
-        agent = agent.replace(target_actor=actor, average_actor=actor, average_expert=expert)
-        if agent.gripper is not None:
-            average = follow(agent.gripper.params, agent.average_gripper, 1.0)
-            agent = agent.replace(average_gripper=average)
-        return agent, jax.tree.map(lambda x: x[-1], infos)
-
-    @jax.jit
-    def update_guidance(self, batch: Batch) -> tuple[Self, Info]:
-        """A burst of U expert steps (the published schedule)."""
-        features, _ = self.encode(batch)
-        agent, infos = jax.lax.scan(
-            lambda agent, inputs: agent.update_expert(*inputs), self, (features, batch)
-        )
-        return agent, jax.tree.map(lambda x: x[-1], infos)
-
-    def guidance_updates_owed(self, before: int, after: int) -> int:
-        """``burst`` steps for every ``burst``-th intervention step, if that is the schedule."""
-        if self.config.expert_schedule == "always":
-            return 0
-        return (after // self.config.burst - before // self.config.burst) * self.config.burst
+        agent, infos = jax.lax.scan(step, self, (batch, keys))
+        return agent.replace(
+            shown=self.shown | batch.is_intervention.any(),
+            target_actor=agent.actor.params,
+            average_actor=agent.actor.params,
+            average_expert=agent.expert.params,
+            average_gripper=None if agent.gripper is None else agent.gripper.params,
+        ), jax.tree.map(lambda x: x[-1], infos)
 
     # -- acting ------------------------------------------------------------------------------------
 
-    def _whole_action(self, continuous: jax.Array, features: jax.Array) -> jax.Array:
-        command = gripper_command(self.gripper, features, self.average_gripper)
-        return join(self.action_spec, continuous, command)
-
-    def mean_action(self, features: jax.Array) -> jax.Array:
+    def mean_action(self, observation: Prepared) -> jax.Array:
         """The actor's mean and the likeliest gripper command."""
-        return self._whole_action(self.actor(features, params=self.average_actor), features)
+        mean = self.actor(observation, params=self.average_actor)
+        command = gripper_command(self.gripper, observation, self.average_gripper)
+        return join(self.action_spec, mean, command)
 
-    def policy(self, features: jax.Array, key: jax.Array, explore: bool) -> tuple[jax.Array, Info]:
+    def policy(self, observation: Prepared, key: jax.Array, explore: bool) -> Acted:
         """Acts; diagnostics say why: lambda, bound, distance, the person as learned, both Q."""
-        mean = self.actor(features, params=self.average_actor)
-        human_mean, human_std, novelty = self.human(features)
+        mean = self.actor(observation, params=self.average_actor)
+        human_mean, human_std = self.human(observation, self.average_expert)
         continuous = mean
         if explore:
-            noise = jax.random.normal(key, mean.shape, mean.dtype)
-            continuous = jnp.clip(mean + self.config.explore_std * noise, -1.0, 1.0)
-        q_policy = self.critic(features, mean)
+            usual = self.config.explore_std
+            std = jnp.where(self.shown, usual, alone.exploration(self.iterations, usual))
+            noise = std * jax.random.normal(key, mean.shape, mean.dtype)
+            continuous = jnp.clip(mean + noise, -1.0, 1.0)
         diagnostics = {
-            "lambda": self.multiplier_values(features),
-            "bound": self.allowed(human_std, novelty),
-            "distance": self.distance(mean, human_mean, human_std),
-            "q_policy": q_policy.min(axis=0),
-            "q_human": self.critic(features, human_mean).min(axis=0),
+            "lambda": self.multiplier_values(observation),
+            "bound": self.constraint.bound(self.config.kappa, human_std),
+            "distance": self.constraint.distance(mean - human_mean, human_std),
+            "q_policy": self.critic(observation, mean).min(axis=0),
+            "q_human": self.critic(observation, human_mean).min(axis=0),
         }
         for index, dimension in enumerate(self.action_spec.continuous):
             diagnostics[f"human_mean.{dimension}"] = human_mean[..., index]
             diagnostics[f"human_std.{dimension}"] = human_std[..., index]
-        if self.ask_above is not None:
-            diagnostics["ask"] = (doubt(q_policy) > self.ask_above).astype(features.dtype)
-        return self._whole_action(continuous, features), diagnostics
+        command = gripper_command(self.gripper, observation, self.average_gripper)
+        return join(self.action_spec, continuous, command), diagnostics
 
     @classmethod
     def create(
-        cls, config: SiLRIConfig, spec: EnvSpec, statistics: Statistics | None, seed: int
+        cls, config: SiLRIConfig, spec: EnvSpec, seed: int, augment: Augment = PLAIN
     ) -> Self:
         """Fresh networks; see :meth:`Agent.create`."""
-        fields, key, features, actions = cls.base_fields(config, spec, statistics, seed)
+        fields, key, observer, observation, actions = cls.base_fields(config, spec, seed, augment)
         keys = jax.random.split(key, 5)
-        size, trunk = actions.shape[-1], config.trunk
-        rate = {"learning_rate": config.learning_rate, "clip": config.clip_norm}
-        slow = {"learning_rate": config.multiplier_lr, "clip": config.clip_norm}
-        critics = EnsembleCritic(trunk, config.critics)
-        critic = TrainState.create(critics, keys[0], features, actions, **rate)
-        actor = TrainState.create(MeanPolicy(trunk, size), keys[1], features, **rate)
-        human = human_policy(trunk, size, config.experts, config.scale_bounds)
-        groups = GROUPS if config.multiplier == "groups" else 0
-        multiplier = Multiplier(trunk, config.initial_multiplier, groups)
-        expert = TrainState.create(human, keys[2], features, decay=config.expert_decay, **rate)
-        gripper = create_gripper(spec.action, trunk, keys[4], features, **rate)
-        averaged = config.average_gripper and config.average_rate < 1
+        size, trunk, lr = actions.shape[-1], config.trunk, config.learning_rate
+        bounds = CONSTRAINTS[config.constraint].scale_bounds
+        human = GaussianPolicy(observer, trunk, size, scale_bounds=bounds)
+        new = functools.partial(TrainState.create, clip=CLIP_NORM)
+        critics = EnsembleCritic(observer, trunk, config.critics)
+        critic = new(critics, keys[0], observation, actions, learning_rate=lr)
+        actor = new(MeanPolicy(observer, trunk, size), keys[1], observation, learning_rate=lr)
+        expert = new(human, keys[2], observation, learning_rate=lr, decay=config.expert_decay)
+        network = cls.multiplier_type(observer, trunk, config.initial_multiplier)
+        gripper = create_gripper(
+            spec.action, observer, trunk, keys[4], observation, learning_rate=lr, clip=CLIP_NORM
+        )
         return cls(
             **fields,
             critic=critic,
@@ -391,10 +328,9 @@ class SiLRIAgent(Agent):
             target_actor=actor.params,
             average_actor=actor.params,
             expert=expert,
-            multiplier=TrainState.create(multiplier, keys[3], features, **slow),
+            average_expert=expert.params,
+            shown=jnp.zeros((), bool),
+            multiplier=new(network, keys[3], observation, learning_rate=config.multiplier_lr),
             gripper=gripper,
-            average_expert=expert.params if config.expert_rate < 1 else None,
-            average_gripper=gripper.params if gripper is not None and averaged else None,
-            q_slope=jnp.ones(()) if config.needs_slope else None,
-            ask_above=jnp.zeros(()) if config.ask_fraction else None,
+            average_gripper=None if gripper is None else gripper.params,
         )

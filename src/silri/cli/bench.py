@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import shlex
 from collections import Counter
 from collections.abc import Iterator
@@ -14,17 +13,12 @@ from typing import Annotated
 import tyro
 from rich.console import Console as RichConsole
 
-from silri.cli.arguments import parse, take_names
-from silri.cli.bench_progress import Display, duration
-from silri.cli.main import DONE, FAILED, INTERRUPTED
-from silri.cli.signals import stop_on_signal
-from silri.cli.train import NAMES, preset_config
-from silri.cli.train import Arguments as TrainArguments
-from silri.configs.run import RunConfig
-from silri.core.errors import ConfigError, UsageError
-from silri.evaluation.benchmark.origins import differing
-from silri.evaluation.benchmark.pinning import cores
-from silri.evaluation.benchmark.plan import (
+from silri.bench.origins import differing
+from silri.bench.records import SUFFIX
+from silri.bench.report.report import write_report
+from silri.bench.results import collect, read_results
+from silri.bench.run.pinning import cores
+from silri.bench.run.plan import (
     Job,
     State,
     link_shared,
@@ -33,10 +27,14 @@ from silri.evaluation.benchmark.plan import (
     seconds_left,
     stages_left,
 )
-from silri.evaluation.benchmark.report import write_report
-from silri.evaluation.benchmark.results import collect, read_results
-from silri.evaluation.benchmark.runner import LocalStarter, Starter, last_line, run_suite
-from silri.evaluation.benchmark.suite import Suite, built_in_names, cells, load_suite
+from silri.bench.run.runner import LocalStarter, Starter, last_line, run_suite
+from silri.bench.suite import Suite, built_in_names, cells, load_suite
+from silri.cli.arguments import parse
+from silri.cli.bench_progress import Display, duration
+from silri.cli.main import DONE, FAILED, INTERRUPTED
+from silri.cli.signals import stop_on_signal
+from silri.core.errors import ConfigError, UsageError
+from silri.store.safety.space import check_writable
 
 DESCRIPTION = f"""Run a suite: tasks x variants x people x seeds, each cell a run folder of its own
 made by 'silri train'. Built in: {", ".join(built_in_names())}; or a path to your own .toml. Run it
@@ -58,15 +56,21 @@ class Arguments:
     dry_run: bool = False  # show the cells and their state, and stop
     skip_disturbance: bool = False  # leave out the evaluations with disturbances
     report: bool = False  # run nothing; report on what is done
-    collect: Path | None = None  # run nothing; copy the summaries of what is done into this folder
-    results: Path | None = None  # with --report: a folder of collected summaries
-    report_dir: Path | None = None  # with --report: where to; default 'report' beside what is read
+    collect: Path | None = None  # run nothing; write what is done into this table, NAME.jsonl.gz
+    results: Path | None = None  # with --report: a table, or a folder of run folders
+    report_dir: Path | None = None  # with --report: where to; default beside what is read
+    figures: tuple[str, ...] = ()  # with --report: only these, e.g. curves_steps; default all
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise ConfigError(f"--jobs takes 1 or more, got {self.jobs}")
-        if not self.report and (self.results is not None or self.report_dir is not None):
-            raise UsageError("--results and --report-dir say what --report reads and writes")
+        of_report = (self.results, self.report_dir, self.figures or None)
+        if not self.report and any(value is not None for value in of_report):
+            raise UsageError(
+                "--results, --report-dir and --figures say what --report reads and writes"
+            )
+        if self.collect is not None and not self.collect.name.endswith(SUFFIX):
+            raise UsageError(f"--collect takes a file NAME{SUFFIX}, got {self.collect}")
         if self.report and self.collect is not None:
             raise UsageError("--report and --collect exclude each other; give one after the other")
         filters = ("tasks", "variants", "people", "seeds")
@@ -84,63 +88,42 @@ def main(arguments: list[str]) -> int:
         Arguments, arguments, prog="silri bench", description=DESCRIPTION, flags=True
     )
     suite = load_suite(chosen.suite)
+    for path in (chosen.collect, chosen.report_dir, None if chosen.report else chosen.out):
+        if path is not None and not chosen.dry_run:
+            check_writable(path)
     if chosen.results is None and (chosen.collect is not None or chosen.report):
-        refuse_others(make_plan(cells(suite), chosen.out, run_config))
+        refuse_others(make_plan(cells(suite), chosen.out))
     if chosen.collect is not None:
-        count = collect(suite, chosen.out / suite.name, chosen.collect)
-        print(f"{count} summaries: {chosen.collect}")
+        count, rows = collect(suite, chosen.out / suite.name, chosen.collect)
+        print(f"{count} runs collected: {chosen.collect}, {rows} rows")
         return DONE
     return _report(chosen, suite) if chosen.report else _run(chosen, suite)
 
 
 def _report(chosen: Arguments, suite: Suite) -> int:
     source = chosen.results or chosen.out / suite.name
-    target = chosen.report_dir or source / "report"
+    beside = source / "report" if source.is_dir() else source.with_name(suite.name)
+    target = chosen.report_dir or beside
     words = ["silri", "bench", chosen.suite, "--report"]
     words += ["--out", str(chosen.out)] if chosen.results is None else ["--results", str(source)]
     words += ["--report-dir", str(target)] if chosen.report_dir else []
+    words += ["--figures", *chosen.figures] if chosen.figures else []
     results = read_results(suite, source)
     if chosen.results is not None:  # run folders of another configuration were refused before
         done = [run.cell for run in results.runs]
-        others = differing(results.origins, done, run_config)
+        others = differing(results.origins, done)
         results = replace(results, differing=others)
         if others:
             print(f"{len(others)} runs had another configuration; the report says which")
-    page = write_report(results, target, shlex.join(words))
+    page = write_report(results, target, shlex.join(words), chosen.figures or None)
     print(f"{len(results.runs)} of {results.expected} cells: {target / 'report.md'}   {page}")
     return DONE
-
-
-def run_config(arguments: list[str]) -> RunConfig:
-    """What ``silri train`` with these arguments would run.
-
-    Raises:
-        ConfigError: it would refuse them; with its words.
-    """
-    names = take_names(arguments, NAMES)
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said):
-            parsed: TrainArguments = parse(
-                TrainArguments,
-                names.rest,
-                prog="silri train",
-                description="",
-                default=TrainArguments(config=preset_config(names)),
-            )
-    except SystemExit as error:
-        # The parser frames its words for a person at a terminal, under a title: keep the words.
-        lines = [line.strip("│╭╮╰╯─- ") for line in said.getvalue().splitlines()]
-        words = " ".join(line for line in lines if line)
-        raise ConfigError(words.partition("For full helptext")[0].strip()) from error
-    return parsed.config
 
 
 def _run(chosen: Arguments, suite: Suite) -> int:
     jobs = make_plan(
         cells(suite, chosen.tasks, chosen.variants, chosen.people, chosen.seeds),
         chosen.out,
-        run_config,
     )
     if not jobs:
         raise UsageError(f"no cell of {suite.name} is left with these filters")
@@ -176,7 +159,7 @@ def _starter(chosen: Arguments) -> Iterator[Starter]:
     if chosen.ray is None:
         yield LocalStarter(chosen.jobs or len(cores()))
         return
-    from silri.evaluation.benchmark.on_ray import RayStarter
+    from silri.bench.run.on_ray import RayStarter
 
     starter = RayStarter.connect(chosen.ray, chosen.jobs)
     try:

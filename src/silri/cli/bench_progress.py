@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console as RichConsole
 from rich.progress import BarColumn, Progress, TextColumn
 
+from silri.bench.run.plan import Job, State, read_summary, seconds_left, stages_left
+from silri.bench.run.runner import Outcome
 from silri.core.errors import DataError
-from silri.evaluation.benchmark.plan import Job, State, read_summary, seconds_left, stages_left
-from silri.evaluation.benchmark.runner import Outcome
 
 REFRESH_S = 2.0  # summaries of running cells are read so often
 SHOWN = 3  # running cells that are named
@@ -84,7 +85,7 @@ class Display:
         summary = read_summary(outcome.job.folder.summary)
         left, _ = self._left()
         self._print(
-            f"done: {name}  success {summary.get('final_success') or 0:.2f}  "
+            f"done: {name}  {_success(summary)}  "
             f"steps_to_90 {summary.get('steps_to_90')}  "
             f"[{self._done()}/{len(self._jobs)}, about {duration(left)} to go]"
         )
@@ -125,3 +126,8 @@ def duration(seconds: float) -> str:
     minutes = max(round(seconds / 60), 1 if seconds > 0 else 0)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _success(summary: Mapping[str, Any]) -> str:
+    final = summary.get("final_success")
+    return "not evaluated" if final is None else f"success {final:.2f}"

@@ -15,7 +15,6 @@ from silri.cli.signals import stop_on_signal
 from silri.configs.run import RunConfig
 from silri.core.clock import MonotonicClock
 from silri.core.errors import ConfigError
-from silri.data import files
 from silri.runtime.cluster.lifeline import Lifeline
 from silri.runtime.cluster.paths import LivePaths, SpoolPaths, read_record, write_record
 from silri.runtime.cluster.security import authenticated, check_token, ensure_token
@@ -23,7 +22,8 @@ from silri.runtime.cluster.setup import check_learns, prepare_run
 from silri.runtime.cluster.supervisor import Child, Supervisor
 from silri.runtime.cluster.transport import import_ray, stop_head
 from silri.runtime.folder import RunFolder
-from silri.runtime.priority import control_core
+from silri.runtime.pace.priority import control_core
+from silri.store.safety import files
 
 POLL_S = 0.2
 LAST_WORDS_S = 3.0  # the hub stays for so long, so that robots elsewhere hear that all is done
@@ -56,11 +56,22 @@ def check_run(config: RunConfig, token: Path) -> None:
     """What can be known to be wrong before there is a run folder.
 
     Raises:
-        ConfigError: the agent does not learn online, or the token is not safe.
+        ConfigError: the agent does not learn online, the operator cannot serve several robots,
+            evaluations are to be filmed, or the token is not safe.
         UsageError: authentication is turned off.
         MissingExtraError: Ray is not installed.
     """
     check_learns(config)
+    if config.operator_name == "web":
+        raise ConfigError(
+            "operator 'web' drives one robot in one process so far: use 'silri train' without "
+            "--runtime cluster"
+        )
+    if config.evaluation.videos:
+        raise ConfigError(
+            "evaluation.videos films runs in one process so far: leave it out here, and film the "
+            "policy afterwards with 'silri eval RUN --video'"
+        )
     authenticated(os.environ, ensure_token(token))
     import_ray()
 
@@ -74,10 +85,7 @@ def run_learner(
     with stop_on_signal() as stop, contextlib.ExitStack() as stack:
         lifeline = Lifeline(live.folder)
         stack.callback(lifeline.release)
-        for message in prepare_run(folder, config, stop):
-            print(message, file=sys.stderr)
-        if stop():
-            return INTERRUPTED
+        prepare_run(folder, config)
         # Robots that keep a rate share this machine: one core is theirs.
         core = control_core() if robots and config.runtime.rate_hz else None
         common = ("--lifeline", str(lifeline.path))

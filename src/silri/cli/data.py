@@ -13,9 +13,9 @@ from silri.cli.arguments import parse
 from silri.cli.main import DONE, FAILED
 from silri.core.errors import UsageError
 from silri.core.registry import unknown_name
-from silri.data.export import SELECTIONS, export
-from silri.data.merge import merge, repair
-from silri.data.survey import Place, problems, set_aside, summaries
+from silri.store.tools.export import SELECTIONS, export
+from silri.store.tools.merge import merge, repair
+from silri.store.tools.survey import Place, problems, set_aside, summaries
 
 USAGE = """usage: silri data COMMAND ...   (silri data COMMAND --help for its options)
 

@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
 
-from silri.agents.base import Agent
+from silri.api.evaluation import measure
 from silri.cli.arguments import parse
 from silri.cli.main import DONE
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 from silri.core.protocols import Env
-from silri.data import files
+from silri.core.seeding import Stream, derive_seed
 from silri.evaluation.disturbance import UNDISTURBED, Row, offered, robustness
-from silri.evaluation.evaluate import Actor, evaluate, mean_actor, sampling_actor
+from silri.evaluation.evaluate import Actor, mean_actor, sampling_actor
+from silri.evaluation.summary import NOT_JUDGED
 from silri.runtime.backend import prepare_jax
+from silri.runtime.contract import close_env, required
 from silri.runtime.export import load_policy
+from silri.runtime.faults import FaultLog
+from silri.runtime.filming import Film, check_filmable
 from silri.runtime.folder import RunFolder
+from silri.runtime.judging import judge_of
+from silri.store.safety import files
+from silri.store.safety.space import check_writable, explained
+from silri.store.tools.video import load_av
+from silri.vision.sighted import Sighted
 
 DESCRIPTION = """Evaluate the exported policy of a run, or of several: autonomous episodes on fixed
 layouts that training never sees, with the mean action (or --sampled), and a 95 % Wilson interval.
-With --disturbance also with the object moved once in every episode (docs/robustness.md)."""
+With --disturbance also with the object moved once in every episode
+(docs/explanation/robustness.md). With --video, or --video N, N episodes are filmed, failures first:
+RUN/videos/evaluation_mean/episode_012_failure.mp4."""
 SHOWN_FAILURES = 20
+VIDEOS = 5  # of --video without a number
 
 
 @dataclass(frozen=True)
@@ -37,6 +50,7 @@ class Arguments:
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]  # run folders, one or more
     episodes: int = 50  # how many; the first are those of training's evaluations
     sampled: bool = False  # act as in training, by sampling
+    video: int = 0  # episodes to film, failures first; without a number 5
     disturbance: bool = False  # undisturbed, and disturbed in every way that the task offers
     json: bool = False  # print one JSON object per run instead of text
 
@@ -45,6 +59,10 @@ class Arguments:
             raise ConfigError("RUN is missing: the folder of the run to evaluate, or of several")
         if self.episodes < 1:
             raise ConfigError(f"--episodes takes 1 or more, got {self.episodes}")
+        if self.video < 0:
+            raise ConfigError(f"--video takes the number of videos, 0 or more, got {self.video}")
+        if self.video and self.disturbance:
+            raise ConfigError("--video and --disturbance exclude each other: film undisturbed ones")
 
     @property
     def action(self) -> str:
@@ -57,28 +75,32 @@ class Trained:
     """A run with an exported policy."""
 
     folder: Path
-    agent: Agent
+    acting: Sighted
     config: RunConfig
 
     @classmethod
     def load(cls, path: Path) -> Trained:
         """Open the run folder and its policy."""
         folder, _ = RunFolder.open(path)
-        agent, config, _ = load_policy(folder.policy)
-        return cls(folder.path, agent, config)
+        acting, config, _ = load_policy(folder.policy)
+        return cls(folder.path, acting, config)
 
     def actor(self, *, sampled: bool) -> Actor:
         """How it acts."""
-        return sampling_actor(self.agent) if sampled else mean_actor(self.agent)
+        return sampling_actor(self.acting) if sampled else mean_actor(self.acting)
 
 
 def main(arguments: list[str]) -> int:
     """Evaluate and return the exit code."""
     chosen: Arguments = parse(
-        Arguments, arguments, prog="silri eval", description=DESCRIPTION, flags=True
+        Arguments, _counted(arguments), prog="silri eval", description=DESCRIPTION, flags=True
     )
+    if chosen.video:
+        load_av("--video")
     prepare_jax()
     trained = [Trained.load(path) for path in chosen.runs]
+    for run in trained:
+        check_writable(run.folder)
     if chosen.disturbance:
         return _disturb(chosen, trained)
     for run in trained:
@@ -86,41 +108,91 @@ def main(arguments: list[str]) -> int:
     return DONE
 
 
+def _counted(arguments: list[str]) -> list[str]:
+    """The arguments with the number that ``--video`` alone stands for."""
+    counted = []
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
+        counted.append(argument)
+        if argument == "--video" and not following.lstrip("-").isdecimal():
+            counted.append(str(VIDEOS))
+    return counted
+
+
+def _filmed(chosen: Arguments, run: Trained, env: Env, first: int) -> Film | None:
+    """What films, if something is to."""
+    if not chosen.video:
+        return None
+    with required("env.reset"):  # before that many simulations have nothing to draw
+        env.reset(seed=derive_seed(0, Stream.EVALUATION_LAYOUT, first))
+    check_filmable(env, "--video")
+    folder = RunFolder(run.folder).videos / f"evaluation_{chosen.action}"
+    with explained(folder, "the videos"):
+        return Film(folder, env, chosen.video, env.env_spec.control_hz, _warn)
+
+
 def _evaluate(chosen: Arguments, run: Trained) -> None:
     """Evaluate one run as training does; write and print the report."""
-    env = run.config.env.create()
+    evaluation = replace(run.config.evaluation, videos=chosen.video)
+    env = replace(run.config, evaluation=evaluation).create_env()
     first = run.config.evaluation.first_layout
-    result = evaluate(env, run.actor(sampled=chosen.sampled), chosen.episodes, first)
-    env.close()
+    faults = FaultLog(run.config.env_name, RunFolder(run.folder).errors, _warn)
+    try:
+        judge = judge_of(run.config, env.env_spec, run.folder)
+        film = _filmed(chosen, run, env, first)
+        actor = run.actor(sampled=chosen.sampled)
+        result = measure(env, actor, chosen.episodes, first, faults, judge, film)
+    finally:
+        close_env(env, _warn)
+    if count := int(result.faults.sum()):
+        _warn(f"{count} of {chosen.episodes} episodes broke, at last: {faults.last}")
     metrics = result.metrics()
     failed: list[int] = (first + np.flatnonzero(~result.successes)).tolist()
-    report = {
+    report: dict[str, Any] = {
         "run": str(run.folder),
         "action": chosen.action,
         **{k: None if np.isnan(v) else v for k, v in metrics.items()},
         "failed_layouts": failed,
     }
+    if film is not None:
+        report["videos"] = [str(path.relative_to(run.folder)) for path in film.kept]
     _write(run.folder / f"evaluation_{chosen.action}.json", report)
     if chosen.json:
         print(json.dumps(report))
         return
+    title = f"{run.config.agent_name} on {run.config.env_name}, {chosen.action} action"
+    if "judged" in metrics:
+        print(f"{title}: mean return {metrics['mean_return']:.4g} of {chosen.episodes} episodes")
+        print(NOT_JUDGED)
+        _say_filmed(film)
+        return
+    wins = int(metrics["successes"])
+    steps = f", in {metrics['mean_success_length']:.1f} steps on average" if wins else ""
     print(
-        f"{run.config.agent_name} on {run.config.env.name}, {chosen.action} action: "
-        f"{metrics['successes']:.0f} of {chosen.episodes} succeed, "
-        f"{metrics['success_rate']:.2f} [{metrics['ci_low']:.2f}, {metrics['ci_high']:.2f}], "
-        f"in {metrics['mean_success_length']:.1f} steps on average"
+        f"{title}: {wins} of {chosen.episodes} succeed, {metrics['success_rate']:.2f} "
+        f"[{metrics['ci_low']:.2f}, {metrics['ci_high']:.2f}]{steps}"
     )
+    if "classifier_success_rate" in metrics:
+        print(
+            f"the success classifier calls {metrics['classifier_success_rate']:.2f} of them a "
+            f"success, and is right in {metrics['classifier_agreement']:.2f}"
+        )
     if failed:
         shown = failed[:SHOWN_FAILURES]
         more = len(failed) - len(shown)
         print(f"failed layouts: {shown}" + (f" and {more} more" if more else ""))
+    _say_filmed(film)
+
+
+def _say_filmed(film: Film | None) -> None:
+    if film is not None:
+        print(f"{len(film.kept)} videos: {film.folder}")
 
 
 def _disturb(chosen: Arguments, trained: list[Trained]) -> int:
     """Evaluate every run with and without disturbances; write and print the reports."""
     environments: list[Env] = []
     for run in trained:  # all are checked before the first one takes its minutes
-        environments.append(run.config.env.create())
+        environments.append(run.config.create_env())
         offered(environments[-1])
     # The mean action is what is deployed, and what other programs look for.
     name = "disturbance.json" if not chosen.sampled else "disturbance_sampled.json"
@@ -133,9 +205,9 @@ def _disturb(chosen: Arguments, trained: list[Trained]) -> int:
         _write(run.folder / name, report)
         if chosen.json:
             named = {"run": str(run.folder), "agent": run.config.agent_name}
-            print(json.dumps({**named, "env": run.config.env.name, **report}))
+            print(json.dumps({**named, "env": run.config.env_name, **report}))
         column = f"{run.config.agent_name} ({run.folder})"
-        tables.setdefault(run.config.env.name, {})[column] = rows
+        tables.setdefault(run.config.env_name, {})[column] = rows
     if not chosen.json:
         for env_name, columns in tables.items():
             print(f"{env_name}, {chosen.action} action, {chosen.episodes} episodes per row")
@@ -166,5 +238,10 @@ def _cell(kind: str, row: Row) -> str:
     return f"{text}, {row['success_rate_occurred']:.2f} of the {row['occurred']} disturbed"
 
 
+def _warn(text: str) -> None:
+    print(f"silri eval: {text}", file=sys.stderr)
+
+
 def _write(path: Path, report: Mapping[str, Any]) -> None:
-    files.atomic_write(path, json.dumps(report, indent=2).encode())
+    with explained(path, "the report"):
+        files.atomic_write(path, json.dumps(report, indent=2).encode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from silri.api.training import check_offline
 from silri.cli.train import Arguments, open_run
 from silri.core.errors import ConfigError, UsageError
 from silri.runtime.backend import prepare_jax
@@ -34,8 +35,8 @@ def main(arguments: list[str]) -> int:
     from silri.runtime.cluster.security import default_token_path
 
     prepare_jax(decides=True)  # the learner is a process of its own
-    folder, config, chosen = open_run(
-        arguments, LearnerArguments, "silri learner", DESCRIPTION, _check
+    folder, config, chosen, _ = open_run(
+        arguments, LearnerArguments, "silri learner", DESCRIPTION, _check, check_offline
     )
     ports = Ports(chosen.listen, chosen.port, chosen.ray_port)
     names = [f"robot-{number}" for number in range(1, chosen.robots + 1)]

@@ -1,4 +1,4 @@
-"""``silri list agents|envs|operators``: the names that the other verbs take."""
+"""``silri list agents|envs|operators|devices|encoders``: names that the other verbs take."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from silri.cli.main import DONE
 from silri.core.errors import UsageError
 from silri.core.registry import unknown_name
 
-TABLES = ("agents", "envs", "operators")
+TABLES = ("agents", "envs", "operators", "devices", "encoders")
 
 
 def main(arguments: list[str]) -> int:
@@ -22,11 +22,11 @@ def main(arguments: list[str]) -> int:
     table = arguments[0]
     if table not in TABLES:
         raise unknown_name("table", table, TABLES)
-    rows = {"agents": _agents, "envs": _envs, "operators": _operators}[table]()
+    rows = _ROWS[table]()
     width = max(len(name) for name, _ in rows)
     try:
         for name, summary in rows:
-            print(f"{name:{width}}  {summary}")
+            print(f"{name:{width}}  " + summary.replace("\n", "\n" + " " * (width + 2)))
         sys.stdout.flush()
     except BrokenPipeError:  # 'silri list envs | head' has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -39,18 +39,40 @@ def _agents() -> list[tuple[str, str]]:
     rows = []
     for entry in AGENTS:
         rows.append((entry.name, entry.summary))
-        presets = load_agent(entry.name).presets
-        rows += [(f"  --preset {name}", preset.summary) for name, preset in presets.items()]
+        if not entry.package:  # a package's presets would need its import
+            presets = load_agent(entry.name).presets
+            rows += [(f"  --preset {name}", preset.summary) for name, preset in presets.items()]
     return rows
 
 
 def _envs() -> list[tuple[str, str]]:
-    from silri.envs.registry import entries
+    from silri.envs.registry import ENVS
 
-    return [(entry.name, entry.summary) for entry in entries()]
+    return [(entry.name, entry.summary) for entry in ENVS]
 
 
 def _operators() -> list[tuple[str, str]]:
-    from silri.intervention.presets import OPERATORS
+    from silri.intervention.registry import OPERATORS
 
     return [(entry.name, entry.summary) for entry in OPERATORS]
+
+
+def _devices() -> list[tuple[str, str]]:
+    from silri.intervention.devices.listing import find_devices
+
+    return [(found.name, found.state) for found in find_devices()]
+
+
+def _encoders() -> list[tuple[str, str]]:
+    from silri.nn.encoders.backbone import BACKBONES
+
+    return [(entry.name, entry.summary) for entry in BACKBONES]
+
+
+_ROWS = {
+    "agents": _agents,
+    "envs": _envs,
+    "operators": _operators,
+    "devices": _devices,
+    "encoders": _encoders,
+}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 import silri
@@ -12,6 +14,7 @@ from silri.core.errors import SilriError, UsageError
 from silri.core.registry import unknown_name
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
+DEBUG, _DEBUG_VARIABLE = "--debug", "SILRI_DEBUG"
 
 VERBS = {
     "train": "train an agent with an operator in the loop, or resume a run",
@@ -19,10 +22,14 @@ VERBS = {
     "record": "record demonstrations into a dataset",
     "learner": "learn from robots, here or on other machines",
     "actor": "drive one robot for a learner",
+    "console": "look at a run in the browser, episode by episode",
+    "reward": "a success classifier: fit one from episodes, and how far to trust it",
     "data": "list, check, repair, merge or export datasets",
+    "diagnose": "what is wrong with a run, and what to try",
     "plot": "learning curves of one or several runs",
     "bench": "run a benchmark suite, resumably, and report on it",
-    "list": "agents, envs or operators",
+    "doctor": "check the machine, an environment, a device",
+    "list": "agents, envs, operators or devices",
 }
 
 
@@ -35,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(silri.__version__)
         return DONE
+    if DEBUG in arguments:
+        arguments.remove(DEBUG)
+        os.environ[_DEBUG_VARIABLE] = "1"  # processes that this one starts are told, too
     logging.basicConfig(format="%(levelname)s %(name)s: %(message)s", level=logging.WARNING)
     verb, rest = arguments[0], arguments[1:]
 
@@ -47,24 +57,38 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def exit_code(name: str, run: Callable[[], int]) -> int:
-    """What ``run`` returns; an error of ours is one line that begins with ``name``."""
+    """What ``run`` returns; an error of ours is one line that begins with ``name``.
+
+    A file or folder that cannot be written or read is one, too. ``--debug`` shows tracebacks.
+    """
     try:
         return run()
     except UsageError as error:
-        print(f"silri {name}: {error}", file=sys.stderr)
-        return USAGE
+        return _say(name, str(error), USAGE)
     except SilriError as error:
-        print(f"silri {name}: {error}", file=sys.stderr)
-        return FAILED
+        return _say(name, str(error), FAILED)
+    except OSError as error:
+        if error.filename is None:  # no file: a socket, or a bug
+            raise
+        return _say(name, f"{error.filename}: {error.strerror}", FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
+def _say(name: str, text: str, code: int) -> int:
+    """Print an error that is being handled."""
+    if os.environ.get(_DEBUG_VARIABLE):
+        traceback.print_exc()
+    print(f"silri {name}: {text}", file=sys.stderr)
+    return code
+
+
 def _help() -> str:
-    rows = "\n".join(f"  {verb:8}{summary}" for verb, summary in VERBS.items())
+    rows = "\n".join(f"  {verb:10}{summary}" for verb, summary in VERBS.items())
     return (
         "silri: human-in-the-loop reinforcement learning for robot manipulation\n\n"
-        f"usage: silri VERB ...   (silri VERB --help for its options)\n\n{rows}"
+        f"usage: silri VERB ...   (silri VERB --help for its options)\n\n{rows}\n\n"
+        f"{DEBUG} anywhere shows the traceback of an error"
     )
 
 

@@ -69,7 +69,7 @@ def _stopping(lifeline: Path) -> Iterator[Stop]:
 def _yield(core: int | None) -> None:
     """Leave the core to the control loops of this machine, if they have one."""
     if core is not None:
-        from silri.runtime.priority import yield_to_control
+        from silri.runtime.pace.priority import yield_to_control
 
         yield_to_control(core)
 
@@ -94,8 +94,8 @@ def _link(chosen: argparse.Namespace, stop: Stop) -> int:
 
 def _uplink(chosen: argparse.Namespace, stop: Stop) -> int:
     _yield(chosen.core)
-    from silri.data.spool import Spool
     from silri.runtime.cluster.security import authenticated, check_token
+    from silri.runtime.cluster.spool import Spool
     from silri.runtime.cluster.transport import QUIET, RayLine, import_ray
     from silri.runtime.cluster.uplink import Uplink, run_uplink
 
@@ -109,7 +109,7 @@ def _uplink(chosen: argparse.Namespace, stop: Stop) -> int:
 
 def _control(chosen: argparse.Namespace, stop: Stop) -> int:
     from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
-    from silri.runtime.priority import favour_control
+    from silri.runtime.pace.priority import favour_control
 
     paths, clock = SpoolPaths(chosen.spool), MonotonicClock()
     while not (setup := read_record(paths.setup)):  # the uplink has not reached the learner yet
@@ -122,22 +122,36 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
         report = favour_control(chosen.core)  # before JAX counts the cores
         logging.getLogger(__name__).warning("robot '%s' has %s", chosen.robot, report)
 
-    from silri.configs.serialize import from_json, migrate
-    from silri.data.spool import Spool
+    from silri.configs.serialize import from_versioned
+    from silri.evaluation.evaluate import evaluation_of
     from silri.runtime.backend import prepare_jax
-    from silri.runtime.cluster.control import RobotLoop, check_setup
+    from silri.runtime.cluster.control import RobotLoop
+    from silri.runtime.cluster.spec import check_same_spec
+    from silri.runtime.cluster.spool import Spool
+    from silri.runtime.judging import with_kept_classifier
+    from silri.runtime.opening import open_env_and_operator
 
     prepare_jax(decides=True)
-    config = from_json(migrate(setup["run"], setup.get("format"), str(paths.setup)))
-    env = config.env.create()
-    check_setup(setup, env.env_spec)
+    config = from_versioned(setup["run"], setup.get("format"), str(paths.setup))
+    env, operator = open_env_and_operator(with_kept_classifier(config, chosen.spool))
+    if "spec" in setup:
+        check_same_spec(chosen.robot, env.env_spec.to_json(), setup["spec"])
 
     def precedence() -> None:
         if keeps_rate:  # anew for every episode: who computes for long in one go loses it
             favour_control(chosen.core, fifo=True)
 
     spool = Spool(chosen.spool, chosen.robot)
-    RobotLoop(config, spool, env, clock, stop, before_episode=precedence).run()
+    RobotLoop(
+        config,
+        spool,
+        env,
+        operator,
+        clock,
+        stop,
+        evaluate=evaluation_of(config.evaluation),
+        before_episode=precedence,
+    ).run()
     return DONE
 
 

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import tyro
 
+from silri.api.training import check_offline, default_folder, draw_curve, local_run
 from silri.cli.arguments import Names, parse, take_names
 from silri.cli.main import DONE, INTERRUPTED
 from silri.cli.progress import Console
 from silri.cli.signals import stop_on_signal
 from silri.configs.run import RunConfig
-from silri.configs.serialize import differences
+from silri.configs.serialize import differences, to_json
+from silri.core.clock import MonotonicClock
 from silri.core.errors import ConfigError, UsageError
+from silri.core.protocols import Announced, Env, Operator
 from silri.core.registry import unknown_name
-from silri.envs.config import EnvConfig
-from silri.evaluation.curves import read_run
-from silri.evaluation.evaluate import evaluate, mean_actor
-from silri.evaluation.plots import plot_learning_curves
+from silri.envs.registry import DEFAULT_ENV, require_env
 from silri.evaluation.summary import summarise
-from silri.intervention.operators import OperatorConfig
-from silri.nn.normalizer import require_vectors
+from silri.intervention.registry import DEFAULT_OPERATOR
 from silri.runtime.backend import prepare_jax
 from silri.runtime.folder import RunFolder
+from silri.runtime.judging import with_kept_classifier
 from silri.runtime.local import LocalRun
-from silri.runtime.prepare import make_operator
+from silri.runtime.opening import open_env_and_operator
 from silri.runtime.session import Interrupted
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ DESCRIPTION = """Train an agent with an operator in the loop.
 
 Names come first: --agent NAME (silri), --preset NAME (default), --env NAME
 (metaworld/drawer-open-v3), --operator NAME (heterogeneous); 'silri list agents|envs|operators'
-shows them. Every field below can then be set, e.g. --agent.kappa 3 --env.reset-range 0.03.
+shows them, and module:Class is one of yours. They decide which fields there are; every field below
+can then be set, e.g. --agent.kappa 3 --env.reset-range 0.03 --operator.gate.probability 0.3.
 --resume FOLDER goes on with a run; only --steps may differ then.
 
 --runtime cluster trains with --robots N simulated robots, each in processes of its own, and a
@@ -57,6 +58,7 @@ class Arguments:
 
 
 Flags = TypeVar("Flags", bound=Arguments)
+Prepared = TypeVar("Prepared")
 
 
 def main(arguments: list[str]) -> int:
@@ -66,10 +68,14 @@ def main(arguments: list[str]) -> int:
     if runtime not in RUNTIMES:
         raise unknown_name("runtime", runtime, RUNTIMES)
     prepare_jax(decides=runtime == "cluster")  # there the learner is a process of its own
-    check = _check_local if runtime == "local" else _check_cluster
-    folder, config, chosen = open_run(taken.rest, Arguments, "silri train", DESCRIPTION, check)
     if runtime == "local":
-        return run(folder, config)
+        folder, config, _, (env, operator) = open_run(
+            taken.rest, Arguments, "silri train", DESCRIPTION, _check_local, _open
+        )
+        return run(folder, config, env, operator)
+    folder, config, chosen, _ = open_run(
+        taken.rest, Arguments, "silri train", DESCRIPTION, _check_cluster, check_offline
+    )
     from silri.cli.cluster import Ports, free_port, run_learner
     from silri.runtime.cluster.security import default_token_path
 
@@ -98,10 +104,12 @@ def open_run(
     prog: str,
     description: str,
     check: Callable[[Flags], None],
-) -> tuple[RunFolder, RunConfig, Flags]:
+    prepare: Callable[[RunConfig], Prepared],
+) -> tuple[RunFolder, RunConfig, Flags, Prepared]:
     """A new run, or with ``--resume`` the one that is there, and the verb's own flags.
 
-    ``check`` sees the flags before anything is written.
+    ``check`` and then ``prepare`` see what was asked for before anything is written; the last
+    value is what ``prepare`` returned.
     """
     names = take_names(arguments, NAMES)
     resume = take_names(names.rest, ("resume",))
@@ -113,7 +121,11 @@ def open_run(
             kind, resume.rest, prog=prog, description=description, default=kind(config=stored)
         )
         check(chosen)
-        return folder, _resumed(folder, stored, chosen), chosen
+        _check_resumed(stored, chosen)
+        prepared = prepare(with_kept_classifier(chosen.config, folder.path))
+        if chosen.config.steps != stored.steps:
+            folder.write_config(chosen.config)
+        return folder, chosen.config, chosen, prepared
     chosen = parse(
         kind,
         names.rest,
@@ -122,26 +134,35 @@ def open_run(
         default=kind(config=preset_config(names)),
     )
     check(chosen)
-    _check(chosen.config)
-    out = chosen.out or _default_folder(chosen.config)
-    return RunFolder.create(out, chosen.config), chosen.config, chosen
+    out = chosen.out or default_folder(chosen.config)
+    RunFolder.check_free(out)
+    prepared = prepare(chosen.config)
+    return RunFolder.create(out, chosen.config), chosen.config, chosen, prepared
 
 
-def run(folder: RunFolder, config: RunConfig) -> int:
-    """Train in ``folder`` until done or interrupted, with a live display."""
+def run(folder: RunFolder, config: RunConfig, env: Env, operator: Operator) -> int:
+    """Train in ``folder`` until done or interrupted, with a live display; closes ``env``."""
+
+    def create(config: RunConfig, folder: RunFolder, **keywords: Any) -> LocalRun:
+        return local_run(config, folder, env, operator, **keywords)
+
+    notice = operator.announcement if isinstance(operator, Announced) else ""
     with stop_on_signal() as stop:
-        return _learn(LocalRun, folder, config, stop)
+        return _learn(create, folder, config, stop, notice, env)
 
 
 def learn_from_robots(folder: RunFolder, config: RunConfig, stop: Callable[[], bool]) -> int:
-    """The learner's process of a cluster run."""
+    """The learner's process of a cluster run. It opens no environment: robots tell the spec."""
     prepare_jax()
     from silri.runtime.cluster.learner import Learner
+    from silri.runtime.cluster.setup import wait_for_spec
+
+    spec = wait_for_spec(folder, stop, MonotonicClock(), print)
+    if spec is None:
+        return INTERRUPTED
 
     def create(config: RunConfig, folder: RunFolder, **keywords: Any) -> Learner:
-        env = config.env.create()
-        env.close()
-        return Learner(config, folder, env.env_spec, **keywords)
+        return Learner(config, folder, spec, summarise=summarise, **keywords)
 
     return _learn(create, folder, config, stop)
 
@@ -151,41 +172,26 @@ def _learn(
     folder: RunFolder,
     config: RunConfig,
     stop: Callable[[], bool],
+    notice: str = "",
+    env: Env | None = None,
 ) -> int:
-    evaluation_env, layouts = config.env.create(), config.evaluation
-    console = Console(config, folder.path)
+    console = Console(config, folder.path, notice, env)
     with console:
-        training = create(
-            config,
-            folder,
-            evaluate=lambda agent: evaluate(
-                evaluation_env, mean_actor(agent), layouts.episodes, layouts.first_layout
-            ).metrics(),
-            summarise=summarise,
-            subscribers=[console],
-            stop=stop,
-        )
+        training = create(config, folder, subscribers=[console], stop=stop)
         try:
             summary = training.run()
         except Interrupted:
             console.interrupted()
             return INTERRUPTED
-        finally:
-            evaluation_env.close()
-    plot_learning_curves([read_run(folder.path)], folder.curve)
+    draw_curve(folder)
     console.finished(summary, folder.curve)
     return DONE
 
 
-def _check(config: RunConfig) -> None:
-    """What can be known to be wrong before there is a folder, which would be in the way then."""
-    env = config.env.create()
-    demonstrates = config.data.dataset is None and config.data.demos > 0
-    make_operator(config, env, demonstrating=demonstrates)
-    require_vectors(env.env_spec)
-    env.close()
-    if config.data.dataset is not None and not Path(config.data.dataset).is_dir():
-        raise ConfigError(f"data.dataset: there is no folder {config.data.dataset}")
+def _open(config: RunConfig) -> tuple[Env, Operator]:
+    """Both, checked before there is a folder, which would be in the way then."""
+    check_offline(config)
+    return open_env_and_operator(config)
 
 
 def preset_config(names: Names) -> RunConfig:
@@ -194,11 +200,13 @@ def preset_config(names: Names) -> RunConfig:
     Raises:
         UnknownNameError: for a name that is not there.
     """
+    env = names.get("env", DEFAULT_ENV)
+    require_env(env)
     return RunConfig.from_preset(
         names.get("agent", "silri"),
         names.get("preset", "default"),
-        env=EnvConfig(name=names.get("env", EnvConfig().name)),
-        operator=OperatorConfig(name=names.get("operator", OperatorConfig().name)),
+        env_name=env,
+        operator_name=names.get("operator", DEFAULT_OPERATOR),
     )
 
 
@@ -206,28 +214,21 @@ def _check_names(path: Path, names: Names, stored: RunConfig) -> None:
     wanted = {
         "agent": stored.agent_name,
         "preset": stored.preset,
-        "env": stored.env.name,
-        "operator": stored.operator.name,
+        "env": stored.env_name,
+        "operator": stored.operator_name,
     }
     for name, value in names.values.items():
         if value != wanted[name]:
             raise ConfigError(f"{path} was made with --{name} {wanted[name]}, not {value}")
 
 
-def _resumed(folder: RunFolder, stored: RunConfig, chosen: Arguments) -> RunConfig:
-    """The configuration to go on with: the stored one, but for the budget."""
+def _check_resumed(stored: RunConfig, chosen: Arguments) -> None:
+    """A resumed run goes on with what was stored, but for the budget."""
     if chosen.out is not None:
         raise UsageError("--out and --resume exclude each other: a resumed run stays in its folder")
-    changed = differences(stored, replace(chosen.config, steps=stored.steps))
+    free = {name: getattr(stored.operator, name) for name in stored.operator.free}
+    operator = replace(chosen.config.operator, **free)
+    kept = replace(chosen.config, steps=stored.steps, operator=operator)
+    changed = differences(to_json(stored), to_json(kept))
     if changed:
         raise ConfigError(f"a resumed run keeps its configuration; differing: {'; '.join(changed)}")
-    if chosen.config.steps != stored.steps:
-        folder.write_config(chosen.config)
-    return chosen.config
-
-
-def _default_folder(config: RunConfig) -> Path:
-    agent = (
-        config.agent_name if config.preset == "default" else f"{config.agent_name}-{config.preset}"
-    )
-    return Path("runs") / f"{agent}_{config.env.name.replace('/', '-')}_s{config.seed}"

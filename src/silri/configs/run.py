@@ -2,160 +2,230 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import dataclasses
+from dataclasses import field
 from typing import Annotated, Any
 
 from tyro.conf import Suppress
 
+from silri.agents.augment import Augment
 from silri.agents.base import AgentConfig
 from silri.agents.registry import load_agent
 from silri.core.errors import ConfigError
+from silri.core.protocols import Env
+from silri.core.registry import Preset
+from silri.core.settings import (
+    Field,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    from_plain,
+    merged,
+    settings,
+    with_article,
+)
 from silri.envs.config import EnvConfig
+from silri.envs.registry import DEFAULT_ENV, create_env, find_env
 from silri.intervention.operators import OperatorConfig
+from silri.intervention.registry import DEFAULT_OPERATOR, OPERATORS, describe_operator
+from silri.rewards.config import RewardConfig
+from silri.vision.config import VisionConfig
 
 
-@dataclass(frozen=True)
+@settings("data")
 class DataConfig:
     """Where demonstrations come from and how much is kept in memory."""
 
-    demos: int = 20  # successful demonstrations, recorded by the run's operator before training
+    demos: NonNegativeInt = 20  # successful demonstrations to record before training
     dataset: str | None = None  # folder of recorded episodes to use instead of recording
-    online_capacity: int = 200_000  # transitions of the online buffer
-    guidance_capacity: int = 100_000  # transitions of demonstrations and interventions
-    std_floor: float = 1e-2  # least deviation to normalise by; what never varied has 1
+    online_capacity: PositiveInt = 200_000  # transitions of the online buffer
+    guidance_capacity: PositiveInt = 100_000  # transitions of demonstrations and interventions
+    std_floor: Positive = 1e-2  # smallest std that inputs are normalised by; constant inputs use 1
 
 
-@dataclass(frozen=True)
+@settings("runtime")
 class RuntimeConfig:
-    """How the loop runs; in one process, only ``blend_steps`` changes what is learned."""
+    """How the loop runs. In one process only blend_steps changes what is learned."""
 
-    blend_steps: int = 1  # steps over which control is handed over
-    checkpoint_every: int = 1_000  # steps; taken at the next episode end
-    checkpoints_kept: int = 3  # newest ones
-    log_every: int = 100  # steps between learner metrics
-    tensorboard: bool = True  # also write event files
-    rate_hz: float = 0.0  # steps per second to keep, as a robot does; 0: as fast as it can
-    updates_per_step: float = 1.0  # cluster: learner iterations per environment step
-    publish_every: int = 50  # cluster: learner iterations between two versions for the robots
-    max_lag: int = 1_000  # cluster: steps the learner may be behind before robots wait; 0: never
+    blend_steps: NonNegativeInt = 1  # steps over which control is handed over
+    checkpoint_every: PositiveInt = 1_000  # steps; taken at the next episode end
+    checkpoints_kept: PositiveInt = 3  # newest checkpoints that are kept
+    log_every: PositiveInt = 100  # steps between learner metrics
+    tensorboard: bool = True  # also write TensorBoard event files
+    rate_hz: NonNegative = 0.0  # steps per second to keep, as a robot does; 0: as fast as possible
+    # pictures that a real robot's camera may repeat or show dark before the run pauses; 0: any
+    camera_patience: NonNegativeInt = 20
+    updates_per_step: Positive = 1.0  # cluster: learner iterations per environment step
+    publish_every: PositiveInt = 50  # cluster: learner iterations between two versions for robots
+    max_lag: NonNegativeInt = 1_000  # cluster: robots wait if the learner is further behind, steps
 
 
-@dataclass(frozen=True)
+@settings("evaluation")
 class EvaluationConfig:
     """Autonomous episodes on layouts that training never sees."""
 
-    every: int = 1_000  # steps; and once more at the end
-    episodes: int = 50  # per evaluation
-    first_layout: int = 0  # number of the first layout; tuning takes others than results do
+    every: NonNegativeInt = 1_000  # steps, and once more at the end; 0: no evaluation
+    episodes: PositiveInt = 50  # episodes of one evaluation
+    first_layout: NonNegativeInt = 0  # number of the first layout
+    videos: NonNegativeInt = 0  # episodes of each that are filmed for you, failures first
 
 
-@dataclass(frozen=True)
+@settings("")
 class RunConfig:
-    """Everything that decides a run; saved as ``config.json``."""
+    """Everything that decides a run; saved as config.json."""
 
-    agent: AgentConfig
+    agent: AgentConfig  # the algorithm
     agent_name: Annotated[str, Suppress] = "silri"  # the command line's --agent
-    preset: Annotated[str, Suppress] = "default"  # and --preset
-    env: EnvConfig = field(default_factory=EnvConfig)
-    operator: OperatorConfig = field(default_factory=OperatorConfig)
-    data: DataConfig = field(default_factory=DataConfig)
-    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
-    steps: int = 5_000  # environment steps of training; the last episode is finished
+    preset: Annotated[str, Suppress] = "default"  # the command line's --preset
+    augment: Augment = field(default_factory=Augment)  # what batches are changed by
+    env_name: Annotated[str, Suppress] = DEFAULT_ENV  # the command line's --env
+    env: EnvConfig = field(default_factory=lambda: _default_env(DEFAULT_ENV))  # the environment
+    operator_name: Annotated[str, Suppress] = DEFAULT_OPERATOR  # the command line's --operator
+    # who intervenes and demonstrates
+    operator: OperatorConfig = field(default_factory=lambda: _default_operator(DEFAULT_OPERATOR))
+    vision: VisionConfig = field(default_factory=VisionConfig)  # what becomes of camera frames
+    reward: RewardConfig = field(default_factory=RewardConfig)  # who says in training: it is done
+    data: DataConfig = field(default_factory=DataConfig)  # demonstrations and buffers
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)  # the loop
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)  # of the policy alone
+    steps: NonNegativeInt = 5_000  # environment steps of training; the last episode is finished
     expert_run: str | None = None  # run folder whose policy is the operator's expert
-    offline_updates: int = 0  # learner iterations on data.dataset before the first step
-    seed: int = 0  # every random draw of the run derives from it
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # every random draw derives from it
 
     def __post_init__(self) -> None:
-        checks = {
-            "steps": (self.steps, self.steps >= 0, "0 or more"),
-            "seed": (self.seed, 0 <= self.seed < 2**31, "a whole number from 0 to 2**31 - 1"),
-            "offline_updates": (self.offline_updates, self.offline_updates >= 0, "0 or more"),
-            "data.demos": (self.data.demos, self.data.demos >= 0, "0 or more"),
-            "data.std_floor": (self.data.std_floor, self.data.std_floor > 0, "a positive number"),
-            "data.online_capacity": (
-                self.data.online_capacity,
-                self.data.online_capacity >= 1,
-                "1 or more",
-            ),
-            "data.guidance_capacity": (
-                self.data.guidance_capacity,
-                self.data.guidance_capacity >= 1,
-                "1 or more",
-            ),
-            "evaluation.every": (self.evaluation.every, self.evaluation.every >= 1, "1 or more"),
-            "evaluation.episodes": (
-                self.evaluation.episodes,
-                self.evaluation.episodes >= 1,
-                "1 or more",
-            ),
-            "runtime.blend_steps": (
-                self.runtime.blend_steps,
-                self.runtime.blend_steps >= 0,
-                "0 or more",
-            ),
-            "evaluation.first_layout": (
-                self.evaluation.first_layout,
-                self.evaluation.first_layout >= 0,
-                "0 or more",
-            ),
-            "runtime.checkpoint_every": (
-                self.runtime.checkpoint_every,
-                self.runtime.checkpoint_every >= 1,
-                "1 or more",
-            ),
-            "runtime.checkpoints_kept": (
-                self.runtime.checkpoints_kept,
-                self.runtime.checkpoints_kept >= 1,
-                "1 or more",
-            ),
-            "runtime.rate_hz": (
-                self.runtime.rate_hz,
-                0.0 <= self.runtime.rate_hz < float("inf"),
-                "0 (as fast as it can) or a number of Hz",
-            ),
-            "runtime.updates_per_step": (
-                self.runtime.updates_per_step,
-                0.0 < self.runtime.updates_per_step < float("inf"),
-                "a positive number",
-            ),
-            "runtime.publish_every": (
-                self.runtime.publish_every,
-                self.runtime.publish_every >= 1,
-                "1 or more",
-            ),
-            "runtime.max_lag": (self.runtime.max_lag, self.runtime.max_lag >= 0, "0 or more"),
-            "runtime.log_every": (
-                self.runtime.log_every,
-                self.runtime.log_every >= 1,
-                "1 or more",
-            ),
-        }
-        for name, (value, ok, takes) in checks.items():
-            if not ok:
-                raise ConfigError(f"{name} takes {takes}, got {value!r}")
-        if self.offline_updates and self.data.dataset is None:
-            raise ConfigError("offline_updates needs data.dataset, the episodes to learn from")
-        if self.steps == 0 and self.env_learns and not self.offline_updates:
+        for section, kind in self.kinds(self.agent_name, self.env_name, self.operator_name).items():
+            value = getattr(self, section)
+            if not isinstance(value, kind):
+                name = getattr(self, f"{section}_name")
+                raise ConfigError(
+                    f"{section} takes {with_article(kind.__name__)} for '{name}', "
+                    f"got {with_article(type(value).__name__)}"
+                )
+        if self.steps == 0 and not any(stage.updates for stage in self.agent.stages):
             raise ConfigError(
-                f"agent {self.agent_name} learns online: steps = 0 would train nothing "
-                "(give offline_updates to learn from a dataset alone)"
+                f"agent {self.agent_name} learns online: steps = 0 would train nothing (give a "
+                "stage with updates, such as the preset 'offline' of hil_serl has)"
             )
 
+    @staticmethod
+    def kinds(agent: str, env: str, operator: str) -> dict[str, type]:
+        """The configuration classes of the sections that depend on a name.
+
+        Raises:
+            UnknownNameError: for a name that is not there; lists the right ones.
+        """
+        return {
+            "agent": load_agent(agent).config,
+            "env": find_env(env).config,
+            "operator": OPERATORS.load(operator).config,
+        }
+
+    def create_env(self) -> Env:
+        """Build the run's environment; one that draws itself if evaluations are filmed.
+
+        Raises:
+            UnknownNameError: no environment has this name; lists the right ones.
+            ConfigError: its spaces are unsupported.
+        """
+        return create_env(self.env_name, self.env, pictures=self.evaluation.videos > 0)
+
+    def create_training_env(self) -> Env:
+        """The same for training: where a classifier says what success is, nothing else ends it.
+
+        Raises:
+            UnknownNameError, ConfigError: see :meth:`create_env`.
+        """
+        config = self.env
+        if self.reward.model is not None:
+            config = dataclasses.replace(config, end_on_success=False, reward="sparse")
+        return create_env(self.env_name, config)
+
     @property
-    def env_learns(self) -> bool:
-        """Whether the algorithm acts in the environment to learn."""
-        return bool(load_agent(self.agent_name).agent.learns_online)
+    def sparse_rewards(self) -> tuple[float, float] | None:
+        """Rewards of a step and of a success in training, where they are the configuration's."""
+        sparse = self.env.sparse or self.reward.model is not None
+        return (self.env.step_reward, self.env.success_reward) if sparse else None
+
+    def describe_success(self) -> str:
+        """How it is known whether the task was done: printed at the start of a run."""
+        own = self.env.describe_success()
+        if self.reward.model is None:
+            return own
+        return (
+            f"success in training: the classifier in {self.reward.model}, "
+            f"{self.reward.consecutive} steps in a row; in evaluations: {own}"
+        )
+
+    def describe_operator(self) -> str:
+        """Who intervenes, with every number."""
+        return describe_operator(self.operator_name, self.operator)
 
     @classmethod
     def from_preset(
-        cls, agent_name: str = "silri", preset: str = "default", **fields: Any
+        cls,
+        agent_name: str = "silri",
+        preset: str = "default",
+        *,
+        env_name: str = DEFAULT_ENV,
+        operator_name: str = DEFAULT_OPERATOR,
+        **fields: Any,
     ) -> RunConfig:
-        """The configuration a preset stands for, environment overrides included.
+        """The configuration that names stand for, with what the preset changes around its agent.
+
+        Args:
+            agent_name: see ``silri list agents``.
+            preset: of that agent.
+            env_name: see ``silri list envs``.
+            operator_name: see ``silri list operators``.
+            **fields: of the configuration; ``env`` and ``operator`` fit their names.
 
         Raises:
-            UnknownNameError: unknown agent or preset; lists the right ones.
+            UnknownNameError: a name that is not there; lists the right ones.
+            ConfigError: the preset changes a field that there is not, for this environment say.
         """
         chosen = load_agent(agent_name).preset(preset)
-        env = replace(fields.pop("env", EnvConfig()), **chosen.env)
-        return cls(agent=chosen.config, agent_name=agent_name, preset=preset, env=env, **fields)
+        env, operator = find_env(env_name).preset(), OPERATORS.load(operator_name).preset()
+        named: dict[str, Any] = {"env": env.config, "operator": operator.config}
+        config = cls(
+            agent=chosen.config,
+            agent_name=agent_name,
+            preset=preset,
+            env_name=env_name,
+            operator_name=operator_name,
+            **named | fields,
+        )
+        # The agent's last: it is the one that has a name of its own on the command line.
+        for which, name, each in (
+            ("preset 'default' of environment", env_name, env),
+            ("preset 'default' of operator", operator_name, operator),
+            (f"preset '{preset}' of agent", agent_name, chosen),
+        ):
+            config = _with_overrides(config, each, f"{which} {name}")
+        return config
+
+
+def _default_env(name: str) -> EnvConfig:
+    config: EnvConfig = find_env(name).preset().config
+    return config
+
+
+def _default_operator(name: str) -> OperatorConfig:
+    config: OperatorConfig = OPERATORS.load(name).preset().config
+    return config
+
+
+def _with_overrides(config: RunConfig, preset: Preset, whose: str) -> RunConfig:
+    """The configuration with what a preset changes in other sections."""
+    changed: dict[str, Any] = {}
+    for section, fields in preset.run.items():
+        where = f"{whose} changes {section}"
+        value = getattr(config, section, None)
+        if not dataclasses.is_dataclass(value) or isinstance(value, type):
+            raise ConfigError(f"{where}, and a run has no such section")
+        try:
+            plain = merged(dataclasses.asdict(value), fields)
+            changed[section] = from_plain(type(value), plain, section)
+        except ConfigError as error:
+            raise ConfigError(f"{where}, and {error}") from error
+    return dataclasses.replace(config, **changed)

@@ -1,91 +1,100 @@
-"""Dataclass configurations to JSON and back, strictly: a field that does not fit is named."""
+"""A run's configuration to JSON and back, strictly: a field that does not fit is named.
+
+The sections ``env`` and ``operator`` begin with the name that decides their fields::
+
+    {"agent_name": "silri", "preset": "default", "agent": {...},
+     "env": {"name": "metaworld/drawer-open-v3", "reset_range": null, ...},
+     "operator": {"name": "steady", "skill": {...}, "gate": {...}}, ...}
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
-import types
-import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
+from silri.core.settings import from_plain, settings
+from silri.rewards.config import RewardConfig
+from silri.vision.config import VisionConfig
 
 # Raised when a field is added or changes its meaning; written into config.json and policy.json.
-FORMAT = 9
-# What a configuration of an earlier format lacks, with the value that it stood for.
-_ADDED: dict[int, dict[str, dict[str, Any]]] = {
-    2: {
-        "runtime": {"rate_hz": 0.0, "updates_per_step": 1.0, "publish_every": 50, "max_lag": 1_000}
-    },
-    3: {
-        "agent": {"own_fraction": 0.0, "n_step": 1, "average_tail": 0.0},
-        "evaluation": {"first_layout": 0},
-        "operator": {"answer": None},
-    },
-    4: {"agent": {"shift": 0.0, "shift_share": 0.5}},
-    5: {"agent": {"relative": 0.0}},
-    6: {"agent": {"goal_shift": 0.0}},
-    7: {"agent": {}},
-    8: {"agent": {"reward_unit": 0.0}},
-    9: {"agent": {"imitate": "all"}},
+FORMAT = 10
+_LAST_UNREADABLE = 9  # formats 1 to 9 were written while options came and went every day
+_NAMED = ("env", "operator")
+# Fields of the format that came later. What they stand for was the only way there was before.
+_LATER_SECTIONS: Mapping[str, Mapping[str, Any]] = {
+    "vision": dataclasses.asdict(VisionConfig(keep="frames")),  # eyes learned with their network
+    "reward": dataclasses.asdict(RewardConfig()),  # the environment said what success is
+    "augment": {"feature_noise": 0.0},
+    "evaluation": {"videos": 0},
+    "runtime": {"camera_patience": 0},
 }
-# The same of fields that only one algorithm has.
-_ADDED_TO_AGENT: dict[int, dict[str, dict[str, Any]]] = {
-    3: {
-        "silri": {
-            "least_deviation": 0.1,
-            "average_gripper": False,
-            "expert_decay": 0.0,
-            "expert_rate": 1.0,
-            "experts": 1,
-            "novelty_weight": 0.0,
-            "advantage_scale": 0.0,
-            "q_scale": "none",
-            "ask_fraction": 0.0,
-        },
-        "hil_serl": {"average_rate": 1.0},
-        "hg_dagger": {"decay": 0.0, "average_rate": 1.0},
-        "bc": {"decay": 0.0, "average_rate": 1.0},
+# A field that a kind of environment always had -> what it has beside that.
+_LATER_OF_ENV: Mapping[str, Mapping[str, Any]] = {
+    "max_episode_steps": {"end_on_success": True},
+    "gripper_dims": {
+        "success_key": None,
+        "success_return": None,
+        "image_keys": None,
+        "image_size": None,
     },
-    7: {"silri": {"pretrain_critic": False}},
+    "reset_range": {"observation": "vector", "image_size": 128},
 }
 
 
-def migrate(data: Any, version: Any, where: str) -> Any:
-    """A configuration of an earlier format as one of this.
+def from_versioned(data: Any, version: Any, where: str) -> RunConfig:
+    """A configuration that a file holds with its format; another format is refused by its number.
 
     Args:
-        data: what :func:`to_json` of that version wrote.
+        data: what :func:`to_json` wrote.
         version: its format; None stands for 1, which had no number.
         where: file, for the message.
 
     Raises:
-        ConfigError: it is of a later format.
+        ConfigError: it is not of this format, with the remedy; or see :func:`from_json`.
     """
     version = 1 if version is None else version
-    if not isinstance(version, int) or not 1 <= version <= FORMAT:
+    if version == FORMAT and isinstance(version, int):
+        return from_json(_with_later_fields(data))
+    if isinstance(version, int) and 1 <= version <= _LAST_UNREADABLE:
         raise ConfigError(
-            f"{where} has format {version}; this version of silri reads up to {FORMAT}: "
-            "install the version that wrote it, or a newer one"
+            f"{where} has format {version}, written by an earlier silri; install commit f441adf "
+            "to resume or evaluate it; its episodes can be used with --data.dataset RUN/episodes"
         )
+    raise ConfigError(
+        f"{where} has format {version}; this version of silri reads {FORMAT}: "
+        "install the version that wrote it, or a newer one"
+    )
+
+
+def _with_later_fields(data: Any) -> Any:
+    """``data`` with what its format did not have yet when it was written."""
     if not isinstance(data, dict):
         return data
-    for number in range(version + 1, FORMAT + 1):
-        of_agent = _ADDED_TO_AGENT.get(number, {}).get(data.get("agent_name", "silri"), {})
-        for section, common in _ADDED[number].items():
-            fields = common | of_agent if section == "agent" else common
-            present = data.get(section)
-            if isinstance(present, dict):
-                data = {**data, section: {**fields, **present}}
+    data = dict(data)
+    for section, fields in _LATER_SECTIONS.items():
+        whole = section in ("vision", "reward")  # nothing of it was there
+        given = data.get(section, {} if whole else None)
+        if isinstance(given, dict):
+            data[section] = {**fields, **given}
+    if isinstance(env := data.get("env"), dict):
+        for known, fields in _LATER_OF_ENV.items():
+            env = {**fields, **env} if known in env else env
+        data["env"] = env
     return data
 
 
 def to_json(config: RunConfig) -> dict[str, Any]:
     """Nested plain values; the inverse of :func:`from_json`."""
-    return dataclasses.asdict(config)
+    data = dataclasses.asdict(config)
+    for section in _NAMED:
+        data[section] = {"name": data.pop(f"{section}_name"), **data[section]}
+    return data
 
 
 def from_json(data: Any) -> RunConfig:
@@ -93,27 +102,54 @@ def from_json(data: Any) -> RunConfig:
 
     Raises:
         ConfigError: a field is missing, unknown or of the wrong kind; the message has its path.
+        UnknownNameError: no agent, environment or operator has the name that it says.
     """
     if not isinstance(data, dict):
         raise ConfigError(f"a configuration is an object, got {data!r}")
-    agent_type = load_agent(data.get("agent_name", "silri")).config_type
-    return typing.cast(RunConfig, _build(RunConfig, data, "", {"agent": agent_type}))
+    plain = dict(data)
+    for section in _NAMED:
+        fields = plain.get(section)
+        if not isinstance(fields, dict):
+            raise ConfigError(f"{section} takes an object with a 'name', got {fields!r}")
+        plain[f"{section}_name"] = fields.get("name")
+        plain[section] = {key: value for key, value in fields.items() if key != "name"}
+    names: dict[str, Any] = {"agent": plain.get("agent_name")} | {
+        s: plain[f"{s}_name"] for s in _NAMED
+    }
+    for section, name in names.items():
+        if not isinstance(name, str):
+            field = "agent_name" if section == "agent" else f"{section}.name"
+            raise ConfigError(f"{field} takes text, got {name!r}")
+    typed = from_plain(_typed(**RunConfig.kinds(**names)), plain)
+    return RunConfig(**{f.name: getattr(typed, f.name) for f in dataclasses.fields(typed)})
+
+
+@functools.cache
+def _typed(**kinds: type) -> type[RunConfig]:
+    """RunConfig with the classes that the names stand for in place of their bases."""
+    body: dict[str, Any] = {name: dataclasses.field(kw_only=True) for name in kinds}
+    body |= {"__annotations__": kinds, "__module__": __name__}
+    return settings("")(type("RunConfig", (RunConfig,), body))
 
 
 def load_config(path: Path) -> RunConfig:
-    """The configuration inside a ``config.json``."""
+    """The configuration inside a ``config.json``.
+
+    Raises:
+        ConfigError: it is damaged or of another format.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:  # not JSON, or no text at all
         raise ConfigError(f"{path} is not JSON ({error}); restore it from a copy") from error
     if not isinstance(data, dict) or "run" not in data:
         raise ConfigError(f"{path} has no 'run', the configuration; restore it from a copy")
-    return from_json(migrate(data["run"], data.get("format"), str(path)))
+    return from_versioned(data["run"], data.get("format"), str(path))
 
 
-def differences(left: RunConfig, right: RunConfig) -> list[str]:
-    """``field: left -> right`` for every leaf that differs."""
-    a, b = _flatten(to_json(left)), _flatten(to_json(right))
+def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> list[str]:
+    """``field: left -> right`` for every leaf of two :func:`to_json` that differs."""
+    a, b = _flatten(left), _flatten(right)
     return [
         f"{name}: {a.get(name)!r} -> {b.get(name)!r}"
         for name in sorted(a.keys() | b.keys())
@@ -121,7 +157,7 @@ def differences(left: RunConfig, right: RunConfig) -> list[str]:
     ]
 
 
-def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def _flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, item in value.items():
         if isinstance(item, dict):
@@ -129,45 +165,3 @@ def _flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[prefix + key] = list(item) if isinstance(item, tuple) else item
     return flat
-
-
-def _build(kind: Any, value: Any, path: str, overrides: dict[str, Any] | None = None) -> Any:
-    """``value`` as ``kind``: dataclasses, tuples, optionals and scalars."""
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path.rstrip('.') or 'config'} takes an object, got {value!r}")
-        hints = typing.get_type_hints(kind) | (overrides or {})
-        names = {field.name for field in dataclasses.fields(kind)}
-        if set(value) - names:
-            surplus = ", ".join(path + name for name in sorted(set(value) - names))
-            raise ConfigError(f"unknown configuration field {surplus}: of another version?")
-        if names - set(value):
-            missing = ", ".join(path + name for name in sorted(names - set(value)))
-            raise ConfigError(f"missing configuration field {missing}: of another version?")
-        return kind(**{n: _build(hints[n], v, f"{path}{n}.") for n, v in value.items()})
-    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if origin in (typing.Union, types.UnionType):
-        if value is None and type(None) in arguments:
-            return None
-        inner = [argument for argument in arguments if argument is not type(None)]
-        return _build(inner[0], value, path)
-    name = path.rstrip(".")
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ConfigError(f"{name} takes a list, got {value!r}")
-        if arguments[-1] is not ... and len(value) != len(arguments):
-            raise ConfigError(f"{name} takes {len(arguments)} values, got {value!r}")
-        return tuple(_build(arguments[0], item, path) for item in value)
-    if origin is typing.Literal:
-        if value not in arguments:
-            raise ConfigError(
-                f"{name} takes one of {', '.join(map(repr, arguments))}, got {value!r}"
-            )
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(kind, type) and (
-        not isinstance(value, kind) or isinstance(value, bool) != (kind is bool)
-    ):
-        raise ConfigError(f"{name} takes {kind.__name__}, got {value!r}")
-    return value

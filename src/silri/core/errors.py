@@ -33,6 +33,10 @@ class SpecError(SilriError):
     """A value from outside does not fit its spec (key, shape, dtype or range)."""
 
 
+class CameraFault(SpecError):
+    """A camera's picture is missing or has another shape."""
+
+
 class NonFiniteError(SpecError):
     """NaN or infinity in an observation, an action or a reward."""
 

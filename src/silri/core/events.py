@@ -4,9 +4,105 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol, runtime_checkable
 
+from silri.core.commands import CommandQueue
+from silri.core.specs import EnvSpec, Observation
 from silri.core.transition import Transition
+
+EpisodeKind = Literal["demonstration", "training"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunBegan:
+    """The first event of a session.
+
+    Attributes:
+        folder: of the run; its ``config.json`` is there.
+        spec: of the environment, at the rate of the run.
+        diagnostics: names of what the agent says of every action.
+        simulated: the environment is a simulation, which may be opened a second time.
+        commands: where the loop takes commands from, in every step; any thread may put some.
+    """
+
+    folder: str
+    spec: EnvSpec
+    diagnostics: tuple[str, ...]
+    simulated: bool
+    commands: CommandQueue
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeBegan:
+    """The environment was reset.
+
+    Attributes:
+        env_step: training steps so far.
+        episode_id: its number in the run; attempts at one demonstration share one.
+        kind: of the episode.
+        seed: that it was reset with.
+        task: what is to be done.
+        observation: the first one.
+    """
+
+    env_step: int
+    episode_id: int
+    kind: EpisodeKind
+    seed: int
+    task: str
+    observation: Observation
+
+
+@dataclass(frozen=True, slots=True)
+class DemonstrationStep:
+    """One step of a demonstration; it counts nowhere."""
+
+    transition: Transition
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeEnded:
+    """The last step of an episode is done; what becomes of it is told by later events.
+
+    Attributes:
+        env_step: training steps so far.
+        episode_id: as it began.
+        kind: of the episode.
+        end: ``finished``, ``fault``, ``stopped``, ``abandoned`` or ``discarded``.
+        success: the task was done.
+    """
+
+    env_step: int
+    episode_id: int
+    kind: EpisodeKind
+    end: str
+    success: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LearningBegan:
+    """A stage of the agent's schedule begins that learns without acting: the robot stands still."""
+
+    env_step: int
+    stage: str
+    updates: int
+
+
+@dataclass(frozen=True, slots=True)
+class LearningAdvanced:
+    """``done`` of the updates of the stage that :class:`LearningBegan` announced are done."""
+
+    env_step: int
+    stage: str
+    done: int
+    updates: int
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationBegan:
+    """The policy is about to be evaluated; nobody is asked for input meanwhile."""
+
+    env_step: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +130,14 @@ class EpisodeQuarantined:
     env_step: int
     episode_id: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeDiscarded:
+    """A person dropped an episode: its steps, events included, count nowhere."""
+
+    env_step: int
+    episode_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +174,17 @@ class Notice:
 
 
 Event = (
-    StepTaken
+    RunBegan
+    | EpisodeBegan
+    | DemonstrationStep
+    | EpisodeEnded
+    | LearningBegan
+    | LearningAdvanced
+    | EvaluationBegan
+    | StepTaken
     | EpisodeFinished
     | EpisodeQuarantined
+    | EpisodeDiscarded
     | LearnerUpdated
     | Evaluated
     | CheckpointSaved
@@ -80,8 +192,12 @@ Event = (
 )
 
 
+@runtime_checkable
 class Subscriber(Protocol):
-    """Somebody who listens; must be quick and must not change the run."""
+    """Somebody who listens; must be quick and must not change the run.
+
+    An operator that has ``on_event`` is one too, in a run in one process.
+    """
 
     def on_event(self, event: Event) -> None:
         """Called on the loop's thread, in order."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from silri.core.commands import Command
 from silri.core.specs import EnvSpec, Observation
 
 
@@ -36,10 +37,17 @@ class Env(Protocol):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start an episode; the layout is decided by ``seed`` alone."""
+        """Start an episode; the layout is decided by ``seed`` alone.
+
+        ``info["task"]``, if there, is a text: what is to be done in this episode.
+        """
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """One decision. ``info['success']`` and ``info['grasp_penalty']`` are always there."""
+        """One decision. ``info['success']`` and ``info['grasp_penalty']`` are always there.
+
+        ``info["executed"]``, if there, is (A,) in [-1, 1]: what was really executed, where a
+        limit or the hardware changed it. It is stored as the action.
+        """
 
     def close(self) -> None:
         """Release the simulator or the robot."""
@@ -54,6 +62,25 @@ class HasPrivileged(Protocol):
 
 
 @runtime_checkable
+class Observable(Protocol):
+    """An environment that can be looked at without a step, as a robot can.
+
+    After a pause the loop looks again before anybody decides.
+    """
+
+    def observe(self) -> Observation:
+        """What its sensors see now; nothing moves."""
+
+
+@runtime_checkable
+class Pictured(Protocol):
+    """An environment that can be drawn for a person, from where it is good to watch."""
+
+    def render(self) -> np.ndarray | None:
+        """(H, W, 3) uint8 of what is there now; None if it was not opened for that."""
+
+
+@runtime_checkable
 class Disturbable(Protocol):
     """An environment whose scene can be disturbed in the middle of an episode.
 
@@ -65,6 +92,30 @@ class Disturbable(Protocol):
 
     def disturb(self, kind: str, rng: np.random.Generator) -> bool:
         """Disturb now; False, and nothing has changed, if ``kind`` does not apply now."""
+
+
+@runtime_checkable
+class Directed(Protocol):
+    """An environment that says which way its actions go, for a person at a device.
+
+    Attributes:
+        directions: what each continuous dimension does when it is positive, as seen from the
+            robot's base; see :data:`silri.intervention.devices.mapping.Direction`.
+    """
+
+    directions: tuple[str, ...]
+
+
+@runtime_checkable
+class SelfPaced(Protocol):
+    """A real robot: it waits between command and sensing, so that what it senses is fresh.
+
+    Its ``info`` may have ``commanded_at`` and ``observed_at``: seconds of the run's clock at
+    which the command left and the observation was taken.
+    """
+
+    def pace(self, wait: Callable[[], None]) -> None:
+        """Called once. Every step is to call ``wait`` after its command has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +145,18 @@ class OperatorInput:
 
     Attributes:
         engaged: the operator wants control.
-        action: (A,) what the operator asks for; None unless engaged.
+        action: (A,) what the operator asks for. A device may give it while not engaged; it counts
+            once the command TAKE was given.
         pause: stop the robot and wait.
+        commands: what the operator asks of the loop, in order.
+        notices: what a person should know, one sentence each: a device was unplugged, say.
     """
 
     engaged: bool
     action: np.ndarray | None = None
     pause: bool = False
+    commands: tuple[Command, ...] = ()
+    notices: tuple[str, ...] = ()
 
 
 class Operator(Protocol):
@@ -122,10 +178,57 @@ class Operator(Protocol):
         """The inverse of :meth:`state`."""
 
 
+@runtime_checkable
+class HasDemonstrator(Protocol):
+    """An operator that demonstrates in another way than it intervenes, as a simulated person does.
+
+    A device has none of this: the person at it drives in a demonstration, too.
+    """
+
+    def demonstrator(self) -> Operator:
+        """The same person, who drives the whole time.
+
+        Raises:
+            ConfigError: it cannot demonstrate.
+        """
+
+
+@runtime_checkable
+class Closeable(Protocol):
+    """An operator that holds something open, such as a device; it is closed with the run."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+@runtime_checkable
+class Announced(Protocol):
+    """An operator that a person must find first.
+
+    Attributes:
+        announcement: one line for the terminal, such as where its page is.
+    """
+
+    announcement: str
+
+
+@runtime_checkable
+class Live(Protocol):
+    """An operator behind whom a living person sits: a simulation is to keep the pace of life.
+
+    Attributes:
+        live: True.
+    """
+
+    live: bool
+
+
 class Policy(Protocol):
     """What rollout asks for an action."""
 
-    version: int
+    @property
+    def version(self) -> int:
+        """Learner iterations behind the parameters that propose next."""
 
     def propose(
         self, observation: Observation, episode: int, step: int

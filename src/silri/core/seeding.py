@@ -26,6 +26,8 @@ class Stream(enum.IntEnum):
     GUIDANCE_REPLAY = 10
     UPDATE = 11
     DISTURBANCE = 12
+    REWARD_SPLIT = 21
+    REWARD_NETWORK = 22
 
 
 _EVALUATION_BIT = 1 << 30  # layouts of training and of evaluation never share a seed

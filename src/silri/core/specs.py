@@ -7,15 +7,17 @@ step, ``A`` length of the action vector, ``D`` continuous action dimensions, ``G
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from silri.core.errors import ConfigError, DataError, NonFiniteError, SpecError
+from silri.core.errors import CameraFault, ConfigError, DataError, NonFiniteError, SpecError
 
 Observation = dict[str, np.ndarray]
+UNKNOWN_HZ = 10.0  # decisions per second where nobody says how many
 
 
 @dataclass(frozen=True)
@@ -24,24 +26,50 @@ class ArraySpec:
 
     Attributes:
         shape: without any batch axis.
-        dtype: numpy name; ``float32`` for vectors, ``uint8`` for images.
+        dtype: numpy name; ``float32`` for vectors, ``uint8`` for images, ``float16`` for what
+            frozen eyes have made of an image.
     """
 
     shape: tuple[int, ...]
     dtype: str = "float32"
 
+    @property
+    def is_image(self) -> bool:
+        """Frames of a camera, (H, W, C) bytes."""
+        return self.dtype == "uint8"
+
+    @property
+    def is_map(self) -> bool:
+        """What a frozen encoder has made of a frame, (h, w, C): cells that have a place."""
+        return self.dtype == "float16" and len(self.shape) == 3
+
+    @property
+    def is_features(self) -> bool:
+        """What frozen eyes have made of a frame, (F,): each of deviation 1 over demonstrations."""
+        return self.dtype == "float16" and len(self.shape) == 1
+
+    @property
+    def is_vector(self) -> bool:
+        """Numbers without a place in a picture; normalised before a network takes them."""
+        return not (self.is_image or self.is_map)
+
     def conform(self, name: str, value: Any) -> np.ndarray:
         """``value`` in an array of its own with this spec's dtype; NaN and infinity pass.
 
         Raises:
-            SpecError: on a wrong shape, or an image that is not uint8.
+            SpecError: on a wrong shape; CameraFault if it is an image's, or there is none, or it
+                is not uint8.
         """
+        if value is None and self.is_image:
+            raise CameraFault(f"'{name}' is None: the camera gave no picture")
         array = np.asarray(value)
+        error = CameraFault if self.is_image else SpecError
         if array.shape != self.shape:
-            raise SpecError(f"'{name}' has shape {array.shape}; the spec says {self.shape}")
-        if self.dtype == "uint8" and array.dtype != np.uint8:
-            raise SpecError(f"'{name}' has dtype {array.dtype}; an image must be uint8 (0-255)")
-        return np.array(array, dtype=self.dtype)
+            raise error(f"'{name}' has shape {array.shape}; the spec says {self.shape}")
+        if self.is_image and array.dtype != np.uint8:
+            raise error(f"'{name}' has dtype {array.dtype}; an image must be uint8 (0-255)")
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is named then
+            return np.array(array, dtype=self.dtype)
 
     def validate(self, name: str, value: Any) -> np.ndarray:
         """As :meth:`conform`, and finite.
@@ -121,7 +149,8 @@ class EnvSpec:
         observation: spec per key; LeRobot's keys without their prefix (``state``, ...).
         action: the action vector.
         max_episode_steps: decisions until the time-out.
-        control_hz: decisions per second that the task is meant for.
+        control_hz: decisions per second of real or simulated time; datasets and videos of the
+            environment have this rate. :data:`UNKNOWN_HZ` where nobody says. See :meth:`at_rate`.
         points: key to the indices of (x, y) or (x, y, z), metres, of every position in that vector,
             for random shifts (``agent.shift``). All of them in one frame, in which the task, and
             the action that is right, stay the same if everything is moved sideways: actions that
@@ -136,12 +165,14 @@ class EnvSpec:
     observation: Mapping[str, ArraySpec]
     action: ActionSpec
     max_episode_steps: int
-    control_hz: float = 10.0
+    control_hz: float = UNKNOWN_HZ
     points: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     objects: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
     goals: Mapping[str, tuple[tuple[int, ...], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not (self.control_hz > 0 and math.isfinite(self.control_hz)):
+            raise ConfigError(f"control_hz of {self.name} takes Hz > 0, got {self.control_hz!r}")
         points = self._places("points")
         for name in ("points", "objects", "goals"):
             object.__setattr__(self, name, self._places(name))  # of tuples: agents hash it
@@ -162,6 +193,10 @@ class EnvSpec:
                     raise ConfigError(f"{name} of '{key}' takes some of its points, got {missing}")
         if any(self.goals.values()) and not any(self.objects.values()):
             raise ConfigError(f"goals of {self.name} want objects that are brought there; got none")
+
+    def at_rate(self, hz: float) -> EnvSpec:
+        """The same environment in a loop that keeps ``hz`` decisions per second; 0 keeps none."""
+        return replace(self, control_hz=hz) if hz else self
 
     def _places(self, name: str) -> dict[str, tuple[tuple[int, ...], ...]]:
         given = getattr(self, name)
@@ -242,7 +277,9 @@ class EnvSpec:
 
     def _check_keys(self, observation: Mapping[str, Any]) -> None:
         if set(observation) != set(self.observation):
-            raise SpecError(
+            missing = self.observation.keys() - set(observation)
+            camera = any(self.observation[key].is_image for key in missing)
+            raise (CameraFault if camera else SpecError)(
                 f"observation of {self.name} has keys {sorted(observation)}; "
                 f"the spec says {sorted(self.observation)}"
             )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,6 @@ class Transition:
         episode_id: index in the run's store.
         step: index within the episode.
         policy_version: learner iterations behind the parameters that proposed.
-        extras: what an agent declares (Monte-Carlo return, cached features).
     """
 
     observation: Observation
@@ -47,10 +46,6 @@ class Transition:
     episode_id: int
     step: int
     policy_version: int
-    extras: dict[str, np.ndarray] = field(default_factory=dict)
-
-
-Imitate = Literal["all", "successes"]  # interventions of which episodes
 
 
 class Batch(NamedTuple):
@@ -62,9 +57,7 @@ class Batch(NamedTuple):
         human_action: (..., A); equals ``action`` (never NaN) where nobody intervened.
         reward, mask, grasp_penalty: (...,) float32; ``mask`` is :func:`bootstrap_mask`.
         is_intervention: (...,) float32, 1 where a person was in control.
-        is_guidance: (...,) float32, 1 where the action is one to imitate: a person's, or the
-            robot's own in a row that was drawn for having led to success.
-        extras: dict of (..., *shape).
+        columns: (...,) each, what the agent declares (``AgentConfig.columns``).
     """
 
     observation: dict[str, Any]
@@ -74,9 +67,8 @@ class Batch(NamedTuple):
     mask: Any
     next_observation: dict[str, Any]
     is_intervention: Any
-    is_guidance: Any
     grasp_penalty: Any
-    extras: dict[str, Any] = {}  # noqa: RUF012  a NamedTuple default that nobody mutates
+    columns: dict[str, Any] = {}  # noqa: RUF012  a NamedTuple default that nobody mutates
 
 
 def bootstrap_mask(terminated: Any) -> np.ndarray:
@@ -85,7 +77,11 @@ def bootstrap_mask(terminated: Any) -> np.ndarray:
 
 
 def fake_batch(
-    spec: EnvSpec, batch_shape: tuple[int, ...], seed: int = 0, interventions: float = 0.5
+    spec: EnvSpec,
+    batch_shape: tuple[int, ...],
+    seed: int = 0,
+    interventions: float = 0.5,
+    columns: tuple[str, ...] = (),
 ) -> Batch:
     """A random batch that fits ``spec``: for tests, benchmarks and compile warm-up.
 
@@ -94,6 +90,7 @@ def fake_batch(
         batch_shape: ``(B,)`` or ``(U, B)``.
         seed: of the draw.
         interventions: share of rows where a person was in control.
+        columns: names of ``AgentConfig.columns``.
     """
     rng = np.random.default_rng(seed)
 
@@ -101,7 +98,7 @@ def fake_batch(
         return {
             key: rng.integers(0, 256, batch_shape + array.shape, dtype=np.uint8)
             if array.dtype == "uint8"
-            else rng.standard_normal(batch_shape + array.shape, dtype=np.float32)
+            else rng.standard_normal(batch_shape + array.shape, np.float32).astype(array.dtype)
             for key, array in spec.observation.items()
         }
 
@@ -119,7 +116,6 @@ def fake_batch(
         mask=mask,
         next_observation=after,
         is_intervention=flags,
-        is_guidance=flags.copy(),
         grasp_penalty=np.where(rng.random(batch_shape) < 0.1, -0.02, 0.0).astype(np.float32),
-        extras={},
+        columns={name: rng.uniform(-1, 1, batch_shape).astype(np.float32) for name in columns},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -45,8 +46,6 @@ class Episode:
         seed: the layout's reset seed.
         task: natural-language or registry name of the task.
         operator: name of the operator.
-        extras: per-step arrays that an agent declares (Monte-Carlo return, cached features),
-            name to (T, *shape); also settable after the fact by ``dataclasses.replace``.
         origin: who sent it and which of theirs it is, e.g. ``robot-1/9f3a:17``; "" if it was
             recorded here.
     """
@@ -60,7 +59,6 @@ class Episode:
     seed: int
     task: str
     operator: str
-    extras: dict[str, np.ndarray] = field(default_factory=dict)
     origin: str = ""
 
     def __len__(self) -> int:
@@ -133,6 +131,35 @@ class EpisodeBuilder:
                     f"{self.episode_id}: {np.asarray(value).ravel()[:8].tolist()}"
                 )
 
+    @property
+    def last(self) -> Transition:
+        """The newest step; there is one at least."""
+        return self._transitions[-1]
+
+    @property
+    def total_reward(self) -> float:
+        """Undiscounted sum of the rewards so far."""
+        return sum(row.reward for row in self._transitions)
+
+    @property
+    def last_observation(self) -> Observation | None:
+        """What the last step led to; None before the first."""
+        return self._transitions[-1].next_observation if self._transitions else None
+
+    def terminate(self, reward: float | None) -> None:
+        """Let the last step be the end of the task, as a person says.
+
+        Args:
+            reward: of that step; None keeps the one it has.
+        """
+        last = self._transitions[-1]
+        self._transitions[-1] = dataclasses.replace(
+            last,
+            terminated=True,
+            truncated=False,
+            reward=last.reward if reward is None else reward,
+        )
+
     def build(self, *, success: bool) -> Episode:
         """The finished episode (at least one step)."""
         rows = self._transitions
@@ -155,10 +182,6 @@ class EpisodeBuilder:
             name: np.asarray([row.get(name, np.nan) for row in self._diagnostics], np.float32)
             for name in names
         }
-        extras = {
-            name: np.stack([np.asarray(row.extras[name]) for row in rows])
-            for name in sorted(rows[0].extras)
-        }
         return Episode(
             episode_id=self.episode_id,
             observations=observations,
@@ -169,7 +192,6 @@ class EpisodeBuilder:
             seed=self.seed,
             task=self.task,
             operator=self.operator,
-            extras=extras,
         )
 
 

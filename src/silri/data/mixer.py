@@ -3,9 +3,7 @@
 ::
 
     D_R  online     every executed online transition, the policy's and the human's
-    D_I  guidance   demonstrations, and every online transition where a person was in control;
-                    optional: of episodes that ended in success alone
-    D_S  own        optional: what the robot did by itself on the way to a success
+    D_I  guidance   demonstrations, and every online transition where a person was in control
 """
 
 from __future__ import annotations
@@ -13,9 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 from silri.core.errors import ConfigError, DataError, SpecError
-from silri.core.transition import Batch, Imitate
+from silri.core.transition import Batch
+from silri.data.columns import IN_REWARDS
 from silri.data.episode import Episode
-from silri.data.replay import Replay, Rows
+from silri.data.replay import Replay, concatenate
 
 
 class Mixer:
@@ -35,20 +34,14 @@ class Mixer:
         guidance: Replay,
         batch_size: int,
         online_fraction: float = 0.5,
-        own: Replay | None = None,
-        own_fraction: float = 0.0,
-        imitate: Imitate = "all",
     ) -> None:
-        """A mixer over replays of the same spec and extras.
+        """A mixer over replays of the same spec and columns.
 
         Args:
             online: D_R.
             guidance: D_I.
             batch_size: B.
             online_fraction: share of a batch that is drawn from D_R.
-            own: D_S; None keeps none.
-            own_fraction: share of the other rows that is drawn from D_S once it has any.
-            imitate: "successes": what a person did in an episode that failed is no guidance.
 
         Raises:
             ConfigError: on a batch size below 1, a fraction outside [0, 1], or replays whose
@@ -58,19 +51,14 @@ class Mixer:
             raise ConfigError(f"batch_size must be at least 1, got {batch_size}")
         if not 0.0 <= online_fraction <= 1.0:
             raise ConfigError(f"online_fraction must be in [0, 1], got {online_fraction}")
-        if not 0.0 <= own_fraction < 1.0:
-            raise ConfigError(f"own_fraction must be in [0, 1), got {own_fraction}")
-        if any(replay.layout != online.layout for replay in (guidance, own or guidance)):
+        if guidance.signature != online.signature:
             raise ConfigError(
-                "the replays hold different columns; make them with the same spec and extras"
+                "the replays hold different columns; make them with the same spec and columns"
             )
         self.online = online
         self.guidance = guidance
-        self.own = own
         self.batch_size = batch_size
         self.online_rows = round(batch_size * online_fraction)
-        self.own_rows = round((batch_size - self.online_rows) * own_fraction)
-        self.imitate = imitate
         self.reward_scale = 1.0
 
     def add(self, episode: Episode) -> None:
@@ -90,19 +78,15 @@ class Mixer:
                 )
             self.guidance.add(episode)
             return
-        guides = self.imitate == "all" or episode.success
-        self.online.add(episode, guides=guides)
-        if guides and flags.any():
+        self.online.add(episode)
+        if flags.any():
             self.guidance.add(episode, flags)
-        if self.own is not None and (unaided := _unaided_tail(episode)).any():
-            self.own.add(episode, unaided)
 
     def sample(self, rng: np.random.Generator, updates: int) -> tuple[Batch, dict[str, float]]:
         """A batch with leading axes (U, B), and the mix that was drawn.
 
-        Within a batch the first ``online_rows`` come from D_R, the last ``own_rows`` from D_S if
-        it has any, the rest from D_I. While D_R or D_I is empty the other fills its place; flags
-        tell the truth all the same, but that rows of D_S count as guidance.
+        Within a batch the first ``online_rows`` come from D_R, the rest from D_I. While D_R or D_I
+        is empty the other fills its place; ``is_intervention`` tells the truth all the same.
 
         Args:
             rng: of this iteration.
@@ -110,8 +94,8 @@ class Mixer:
 
         Returns:
             The batch, and shares of rows: ``mix/online`` (from D_R), ``mix/intervention`` and
-            ``mix/demo`` (from D_I), ``mix/own`` (from D_S), which add up to 1, and
-            ``mix/human`` (a person was in control, wherever the row came from).
+            ``mix/demo`` (from D_I), which add up to 1, and ``mix/human`` (a person was in control,
+            wherever the row came from).
 
         Raises:
             DataError: if both are empty.
@@ -120,45 +104,27 @@ class Mixer:
             raise DataError("nothing to sample: both replays are empty; add an episode first")
         first = self.online if len(self.online) else self.guidance
         second = self.guidance if len(self.guidance) else self.online
-        rows = self.online.layout.allocate((updates, self.batch_size))
-        from_online = demos = 0
-        own_rows = 0
-        if self.own is not None:
-            share = len(self.own) / max(len(self.own) + len(self.guidance), 1)
-            own_rows = min(self.own_rows, round(share * (self.batch_size - self.online_rows)))
-        split = self.batch_size - own_rows
-        parts = [(first, slice(0, self.online_rows)), (second, slice(self.online_rows, split))]
-        if self.own is not None and own_rows:
-            parts.append((self.own, slice(split, self.batch_size)))
-        for replay, part in parts:
-            slots = replay.draw(rng, (updates, part.stop - part.start))
-            for update in range(updates):
-                # Row by row of U, so that each piece of ``rows`` is contiguous.
-                replay.gather(
-                    slots[update],
-                    Rows(
-                        rows.packed[update, part],
-                        {path: column[update, part] for path, column in rows.separate.items()},
-                    ),
-                )
+        parts, from_online, demos = [], 0, 0
+        for replay, rows in (
+            (first, self.online_rows),
+            (second, self.batch_size - self.online_rows),
+        ):
+            slots = replay.draw(rng, (updates, rows))
+            parts.append(replay.at(slots))
             from_online += slots.size if replay is self.online else 0
             demos += int(np.count_nonzero(replay.is_demo[slots]))  # D_R has none
-        batch = self._scaled(self.online.layout.batch(rows))
-        batch.is_guidance[:, split:] = 1.0
+        batch = self._scaled(concatenate(parts))
         total = updates * self.batch_size
         mix = {
             "mix/online": from_online / total,
-            "mix/intervention": (total - from_online - demos) / total - own_rows / self.batch_size,
-            "mix/own": own_rows / self.batch_size,
+            "mix/intervention": (total - from_online - demos) / total,
             "mix/demo": demos / total,
             "mix/human": int(np.count_nonzero(batch.is_intervention)) / total,
         }
         return batch, mix
 
     def sample_guidance(self, rng: np.random.Generator, updates: int, batch: int) -> Batch:
-        """A batch with leading axes (updates, batch) from D_I alone.
-
-        For offline pretraining, BC and bursts of the human policy.
+        """A batch with leading axes (updates, batch) from D_I alone, for offline stages.
 
         Raises:
             DataError: if D_I is empty.
@@ -172,16 +138,7 @@ class Mixer:
         if self.reward_scale != 1.0:
             batch.reward[...] *= np.float32(self.reward_scale)
             batch.grasp_penalty[...] *= np.float32(self.reward_scale)
+            for name in IN_REWARDS:
+                if name in batch.columns:
+                    batch.columns[name][...] *= np.float32(self.reward_scale)
         return batch
-
-
-def _unaided_tail(episode: Episode) -> np.ndarray:
-    """(T,) bool: of a success, what the robot did after the person had let go for good.
-
-    Before that a person saw a reason to take over, so those steps are nobody's example.
-    """
-    if not episode.success:
-        return np.zeros(len(episode), np.bool_)
-    flags = episode.frames["is_intervention"]
-    later = np.cumsum(flags[::-1])[::-1]
-    return np.asarray(later == 0)

@@ -1,115 +1,37 @@
 """A numpy ring of transitions, filled by whole episodes and sampled with fixed shapes.
 
-Both observations of a transition are stored explicitly. Frames are never chained by insertion
-order: that is what gave other code bases the wrong next observation at the end of an
+Every transition knows both of its observations by their place. Frames are never chained by
+insertion order: that is what gave other code bases the wrong next observation at the end of an
 intervention segment, at a time-out and at the wrap of the ring.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from silri.core.errors import DataError, NonFiniteError, SpecError
-from silri.core.specs import ArraySpec, EnvSpec
+from silri.core.specs import EnvSpec
 from silri.core.transition import Batch, bootstrap_mask
+from silri.data.columns import COLUMNS, check_columns
 from silri.data.episode import Episode
+from silri.data.frames import Frames
 
-Path = tuple[str, ...]  # ("reward",) or ("observation", "state")
-
-_SCALARS = ("reward", "mask", "is_intervention", "is_guidance", "grasp_penalty")
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Where each column of a :class:`~silri.core.transition.Batch` lives in a packed row.
-
-    All float32 columns of a transition lie side by side in one row, so that drawing it touches
-    memory once instead of once per column. Other dtypes (images) keep arrays of their own.
-
-    Attributes:
-        packed: column to (first, last + 1, shape) in the row of ``width`` floats.
-        separate: column to its spec.
-        width: floats per row.
-    """
-
-    packed: Mapping[Path, tuple[int, int, tuple[int, ...]]]
-    separate: Mapping[Path, ArraySpec]
-    width: int
-
-    @classmethod
-    def create(cls, spec: EnvSpec, extras: Mapping[str, ArraySpec]) -> Layout:
-        """The layout of transitions of ``spec`` with ``extras``."""
-        columns: dict[Path, ArraySpec] = {
-            (side, key): array
-            for side in ("observation", "next_observation")
-            for key, array in spec.observation.items()
-        }
-        columns |= {(name,): ArraySpec((spec.action.size,)) for name in ("action", "human_action")}
-        columns |= {(name,): ArraySpec(()) for name in _SCALARS}
-        columns |= {("extras", key): array for key, array in extras.items()}
-        packed: dict[Path, tuple[int, int, tuple[int, ...]]] = {}
-        separate: dict[Path, ArraySpec] = {}
-        width = 0
-        for path, array in columns.items():
-            if array.dtype != "float32":
-                separate[path] = array
-                continue
-            size = int(np.prod(array.shape, dtype=np.int64))
-            packed[path] = (width, width + size, array.shape)
-            width += size
-        return cls(packed, separate, width)
-
-    def allocate(self, shape: tuple[int, ...]) -> Rows:
-        """Uninitialised rows with the leading axes ``shape``."""
-        return Rows(
-            np.empty((*shape, self.width), np.float32),
-            {
-                path: np.empty((*shape, *array.shape), array.dtype)
-                for path, array in self.separate.items()
-            },
-        )
-
-    def batch(self, rows: Rows) -> Batch:
-        """The columns of ``rows``, each a contiguous array of its own."""
-        lead = rows.packed.shape[:-1]
-        columns = dict(rows.separate)
-        for path, (first, last, shape) in self.packed.items():
-            columns[path] = rows.packed[..., first:last].reshape(*lead, *shape).copy()
-
-        def group(name: str) -> dict[str, np.ndarray]:
-            return {path[1]: column for path, column in columns.items() if path[0] == name}
-
-        return Batch(
-            observation=group("observation"),
-            action=columns["action",],
-            human_action=columns["human_action",],
-            reward=columns["reward",],
-            mask=columns["mask",],
-            next_observation=group("next_observation"),
-            is_intervention=columns["is_intervention",],
-            is_guidance=columns["is_guidance",],
-            grasp_penalty=columns["grasp_penalty",],
-            extras=group("extras"),
-        )
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Transitions as they are stored; ``packed`` is (..., width) float32."""
-
-    packed: np.ndarray
-    separate: dict[Path, np.ndarray]
+ACTIONS = ("action", "human_action")  # (A,) of each transition
+SCALARS = ("reward", "mask", "is_intervention", "grasp_penalty")
 
 
 class Replay:
     """The last ``capacity`` transitions; the oldest are overwritten.
 
+    A row points at two observations, before it and after its last reward, which all rows share.
+
     Attributes:
         capacity: transitions it can hold.
-        layout: of the stored rows; two replays of equal spec and extras have equal layouts.
+        signature: what its batches hold; two replays of equal signatures can be mixed.
         episode_id, step, is_demo: (capacity,) where each stored row comes from.
     """
 
@@ -117,54 +39,64 @@ class Replay:
         self,
         capacity: int,
         spec: EnvSpec,
-        extras: Mapping[str, ArraySpec] | None = None,
-        horizon: tuple[int, float] = (1, 1.0),
+        columns: tuple[str, ...] = (),
+        n_step: int = 1,
+        discount: float = 1.0,
     ) -> None:
         """An empty ring.
 
         Args:
-            capacity: transitions; memory is reserved, but touched only as it fills.
+            capacity: transitions; memory is taken as it fills.
             spec: of the environment.
-            extras: the columns of ``Transition.extras`` to keep, with their shapes.
-            horizon: (n, gamma). ``reward`` becomes the discounted sum of up to n rewards, and
+            columns: names in :data:`silri.data.columns.COLUMNS` to compute for every transition.
+            n_step: n. ``reward`` becomes the discounted sum of up to n rewards, and
                 ``grasp_penalty`` that of the penalties; ``next_observation`` what follows the last
                 of them, and ``mask`` carries the powers of gamma that a one-step target lacks:
                 r + gamma mask Q stays the target.
+            discount: gamma.
 
         Raises:
             SpecError: if ``capacity`` is not positive.
+            UnknownNameError: there is no such column.
         """
         if capacity < 1:
             raise SpecError(f"a replay needs a capacity of at least 1, got {capacity}")
+        check_columns(columns)
         self.capacity = capacity
-        self.layout = Layout.create(spec, extras or {})
+        self.signature = (dict(spec.observation), spec.action, columns)
         self.episode_id = np.zeros(capacity, np.int64)
         self.step = np.zeros(capacity, np.int64)
         self.is_demo = np.zeros(capacity, np.bool_)
-        self._spec = spec
-        self._horizon = horizon
-        self._rows = self.layout.allocate((capacity,))
+        self._spec, self._columns = spec, columns
+        self._n_step, self._discount = n_step, discount
+        # Rows may lie apart: then each needs two observations of its own. And the returns of up to
+        # n rows that are overwritten may have ended after the oldest that is still there.
+        self._frames = Frames(spec.observation, 2 * capacity + n_step)
+        self._before = np.zeros(capacity, np.int64)
+        self._after = np.zeros(capacity, np.int64)
+        names = (*ACTIONS, *SCALARS, *columns)
+        widths = [spec.action.size if name in ACTIONS else 1 for name in names]
+        edges = np.cumsum([0, *widths]).tolist()
+        self._places = dict(zip(names, pairwise(edges), strict=True))
+        self._rows = np.empty((capacity, edges[-1]), np.float32)
         self._size = 0
         self._next = 0
 
     def __len__(self) -> int:
         return self._size
 
-    def add(
-        self, episode: Episode, select: np.ndarray | None = None, *, guides: bool = True
-    ) -> int:
+    def add(self, episode: Episode, select: np.ndarray | None = None) -> int:
         """Append the transitions of ``episode``, or those where ``select`` is True.
 
         Args:
             episode: T transitions; the next observation of the last is its final observation.
             select: (T,) bool.
-            guides: whether what a person did in it is to be imitated.
 
         Returns:
             How many transitions were added.
 
         Raises:
-            SpecError: if the episode does not fit the spec or lacks a declared extra.
+            SpecError: if the episode does not fit the spec.
             NonFiniteError: on NaN or infinity; nothing is added then.
         """
         steps = np.arange(len(episode))
@@ -175,13 +107,11 @@ class Replay:
         count = len(steps)
         # An episode longer than the ring leaves only its tail, as if added row by row.
         steps = steps[max(count - self.capacity, 0) :]
-        packed, separate = self._encode(episode, steps)
-        first, last, _ = self.layout.packed["is_guidance",]
-        packed[:, first:last] *= guides
+        rows, ends = self._encode(episode, steps)
+        before, after = self._add_frames(episode, steps, ends)
         slots = (self._next + count - len(steps) + np.arange(len(steps))) % self.capacity
-        self._rows.packed[slots] = packed
-        for path, column in separate.items():
-            self._rows.separate[path][slots] = column
+        self._rows[slots] = rows
+        self._before[slots], self._after[slots] = before, after
         self.episode_id[slots] = episode.episode_id
         self.step[slots] = steps
         self.is_demo[slots] = episode.is_demo
@@ -199,18 +129,8 @@ class Replay:
             raise DataError("nothing to sample: the replay is empty; add an episode first")
         return rng.integers(0, self._size, shape)
 
-    def gather(self, slots: np.ndarray, out: Rows) -> None:
-        """Copy the rows at ``slots`` (n,) into the contiguous rows ``out`` (n, ...)."""
-        # "clip" writes straight into ``out``; "raise" would buffer. Slots come from `draw`.
-        np.take(self._rows.packed, slots, axis=0, out=out.packed, mode="clip")
-        for path, column in self._rows.separate.items():
-            np.take(column, slots, axis=0, out=out.separate[path], mode="clip")
-
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Batch:
         """A batch with leading axes ``shape``, uniform with replacement.
-
-        The arrays are fresh in every call: JAX on CPU may keep reading a numpy argument after
-        the call returned, so a reused buffer would change under it.
 
         Raises:
             DataError: if the ring is empty.
@@ -218,73 +138,94 @@ class Replay:
         return self.at(self.draw(rng, shape))
 
     def at(self, slots: np.ndarray) -> Batch:
-        """The transitions at ``slots`` (any shape), as a batch with those leading axes."""
-        flat = self.layout.allocate((slots.size,))
-        self.gather(slots.reshape(-1), flat)
-        return self.layout.batch(
-            Rows(
-                flat.packed.reshape(*slots.shape, -1),
-                {k: v.reshape(*slots.shape, *v.shape[1:]) for k, v in flat.separate.items()},
+        """The transitions at ``slots`` (any shape), as a batch with those leading axes.
+
+        The arrays are fresh in every call: JAX on CPU may keep reading a numpy argument after
+        the call returned, so a reused buffer would change under it.
+        """
+        rows = np.take(self._rows, slots.reshape(-1), axis=0)
+        columns = {
+            name: rows[:, first:last].reshape(
+                (*slots.shape, last - first) if name in ACTIONS else slots.shape
             )
+            for name, (first, last) in self._places.items()
+        }
+        columns = {name: np.ascontiguousarray(column) for name, column in columns.items()}
+        return Batch(
+            observation=self._frames.gather(self._before[slots]),
+            next_observation=self._frames.gather(self._after[slots]),
+            columns={name: columns.pop(name) for name in self._columns},
+            **columns,
         )
 
-    def _encode(
-        self, episode: Episode, steps: np.ndarray
-    ) -> tuple[np.ndarray, dict[Path, np.ndarray]]:
-        """The transitions at ``steps`` as (n, width) rows and separate columns, checked."""
-        columns = _columns(episode, steps, self._spec, self._horizon)
-        for path in self.layout.packed.keys() | self.layout.separate.keys():
-            if path not in columns:
+    def _encode(self, episode: Episode, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The transitions at ``steps`` (n,) as (n, width) rows, checked; and where each ends."""
+        (reward, penalty), ends, mask = _returns(episode, steps, self._n_step, self._discount)
+        frames = {name: column[steps] for name, column in episode.frames.items()}
+        flags = frames["is_intervention"].astype(np.bool_)
+        human = np.where(flags[:, None], frames["human_action"], frames["action"])
+        columns = {
+            "action": frames["action"],
+            "human_action": human,
+            "reward": reward,
+            "mask": mask,
+            "is_intervention": flags.astype(np.float32),
+            "grasp_penalty": penalty,
+        }
+        for name in self._columns:
+            columns[name] = COLUMNS[name](episode, self._discount)[steps]
+        rows = np.empty((len(steps), self._rows.shape[1]), np.float32)
+        for name, (first, last) in self._places.items():
+            shape = (len(steps), last - first) if name in ACTIONS else (len(steps),)
+            _check_shape(episode, name, columns[name], shape)
+            rows[:, first:last] = columns[name].reshape(len(steps), last - first)
+            _check_finite(episode, name, rows[:, first:last])
+        return rows, ends
+
+    def _add_frames(
+        self, episode: Episode, steps: np.ndarray, ends: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Store the observations that transitions need, each once; where both of each are, (n,)."""
+        needed = np.unique(np.concatenate([steps, ends]))
+        self._check_observations(episode)
+        chosen = {key: episode.observations[key][needed] for key in self._spec.observation}
+        for key, array in self._spec.observation.items():
+            if not array.is_image:
+                _check_finite(episode, f"observation.{key}", chosen[key])
+        if not len(needed):
+            return steps, ends
+        numbers = self._frames.append(chosen)
+        before, after = (numbers[np.searchsorted(needed, index)] for index in (steps, ends))
+        return before, after
+
+    def _check_observations(self, episode: Episode) -> None:
+        spec = self._spec.observation
+        missing = set(spec) - set(episode.observations)
+        if missing:
+            raise SpecError(
+                f"episode {episode.episode_id} lacks the observations {sorted(missing)} of "
+                f"{self._spec.name}; it has {sorted(episode.observations)}"
+            )
+        for key, array in spec.items():
+            value = episode.observations[key]
+            _check_shape(episode, f"observation.{key}", value, (len(episode) + 1, *array.shape))
+            if value.dtype != array.dtype:
                 raise SpecError(
-                    f"episode {episode.episode_id} lacks '{'.'.join(path)}', which the replay "
-                    f"was made for; it has {sorted('.'.join(name) for name in columns)}"
+                    f"'observation.{key}' of episode {episode.episode_id} has dtype "
+                    f"{value.dtype}; the replay was made for {array.dtype}"
                 )
-        packed = np.empty((len(steps), self.layout.width), np.float32)
-        for path, (first, last, shape) in self.layout.packed.items():
-            _check_shape(episode, path, columns[path], (len(steps), *shape))
-            packed[:, first:last] = columns[path].reshape(len(steps), last - first)
-            if not np.isfinite(packed[:, first:last]).all():
-                raise NonFiniteError(
-                    f"'{'.'.join(path)}' of episode {episode.episode_id} is not finite; "
-                    "quarantine the episode instead of adding it"
-                )
-        separate: dict[Path, np.ndarray] = {}
-        for path, spec in self.layout.separate.items():
-            column = columns[path]
-            _check_shape(episode, path, column, (len(steps), *spec.shape))
-            if column.dtype != spec.dtype:
-                raise SpecError(
-                    f"'{'.'.join(path)}' of episode {episode.episode_id} has dtype "
-                    f"{column.dtype}; the replay was made for {spec.dtype}"
-                )
-            separate[path] = column
-        return packed, separate
 
 
-def _columns(
-    episode: Episode, steps: np.ndarray, spec: EnvSpec, horizon: tuple[int, float]
-) -> dict[Path, np.ndarray]:
-    """What a batch has, taken from an episode at ``steps`` (n,)."""
-    missing = set(spec.observation) - set(episode.observations)
-    if missing:
-        raise SpecError(
-            f"episode {episode.episode_id} lacks the observations {sorted(missing)} of "
-            f"{spec.name}; it has {sorted(episode.observations)}"
-        )
-    columns: dict[Path, np.ndarray] = {}
-    (reward, penalty), ends, mask = _returns(episode, steps, *horizon)
-    for key in spec.observation:
-        columns["observation", key] = episode.observations[key][steps]
-        columns["next_observation", key] = episode.observations[key][ends]
-    frames = {name: column[steps] for name, column in episode.frames.items()}
-    flags = frames["is_intervention"].astype(np.bool_)
-    columns["action",] = frames["action"]
-    columns["human_action",] = np.where(flags[:, None], frames["human_action"], frames["action"])
-    columns["reward",], columns["mask",] = reward, mask
-    columns["is_intervention",] = columns["is_guidance",] = flags.astype(np.float32)
-    columns["grasp_penalty",] = penalty
-    columns |= {("extras", key): column[steps] for key, column in episode.extras.items()}
-    return columns
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """Batches (U, B_i) as one (U, sum B_i), in order."""
+
+    def joined(name: str) -> Any:
+        values = [getattr(batch, name) for batch in batches]
+        if isinstance(values[0], dict):
+            return {key: np.concatenate([v[key] for v in values], axis=1) for key in values[0]}
+        return np.concatenate(values, axis=1)
+
+    return Batch(**{name: joined(name) for name in Batch._fields})
 
 
 def _returns(
@@ -309,9 +250,17 @@ def _returns(
     return totals, ends, mask * np.float32(discount) ** (ends - steps - 1).astype(np.float32)
 
 
-def _check_shape(episode: Episode, path: Path, column: np.ndarray, shape: tuple[int, ...]) -> None:
+def _check_shape(episode: Episode, name: str, column: np.ndarray, shape: tuple[int, ...]) -> None:
     if column.shape != shape:
         raise SpecError(
-            f"'{'.'.join(path)}' of episode {episode.episode_id} has shape {column.shape[1:]} "
+            f"'{name}' of episode {episode.episode_id} has shape {column.shape[1:]} "
             f"per step; the replay was made for {shape[1:]}"
+        )
+
+
+def _check_finite(episode: Episode, name: str, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise NonFiniteError(
+            f"'{name}' of episode {episode.episode_id} is not finite; quarantine the episode "
+            "instead of adding it"
         )

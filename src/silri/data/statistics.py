@@ -79,6 +79,25 @@ def largest_return(episodes: Iterable[Episode], discount: float) -> float:
     return largest
 
 
+def column_statistics(columns: Mapping[str, np.ndarray]) -> dict[str, list[Any]]:
+    """Statistics of one episode's columns, (T, ...) each; (T, H, W, C) uint8 are images.
+
+    Returns:
+        ``column/statistic`` to a number per dimension; for images (C, 1, 1) in [0, 1].
+    """
+    result: dict[str, list[Any]] = {}
+    for name, column in columns.items():
+        if column.dtype == np.uint8 and column.ndim == 4:
+            result |= {f"{name}/{k}": v for k, v in _image_statistics(column).items()}
+            continue
+        rows = column.reshape(len(column), -1).astype(np.float64)
+        with np.errstate(invalid="ignore"):  # an episode for quarantine may hold infinities
+            for statistic in ("min", "max", "mean", "std"):
+                result[f"{name}/{statistic}"] = getattr(rows, statistic)(0).tolist()
+        result[f"{name}/count"] = [len(column)]
+    return result
+
+
 class ColumnStatistics:
     """LeRobot's statistics per column, merged one episode at a time (``meta/stats.json``).
 
@@ -89,29 +108,8 @@ class ColumnStatistics:
     def __init__(self) -> None:
         self._columns: dict[str, dict[str, np.ndarray]] = {}
 
-    @staticmethod
-    def of(episode: Episode) -> dict[str, list[Any]]:
-        """Statistics of one episode's frames.
-
-        Returns:
-            ``column/statistic`` to a number per dimension; for images (C, 1, 1) in [0, 1].
-        """
-        columns = {f"observation.{key}": rows[:-1] for key, rows in episode.observations.items()}
-        columns |= {"action": episode.frames["action"], "next.reward": episode.frames["reward"]}
-        result: dict[str, list[Any]] = {}
-        for name, column in columns.items():
-            if column.dtype == np.uint8 and column.ndim == 4:
-                result |= {f"{name}/{k}": v for k, v in _image_statistics(column).items()}
-                continue
-            rows = column.reshape(len(episode), -1).astype(np.float64)
-            with np.errstate(invalid="ignore"):  # an episode for quarantine may hold infinities
-                for statistic in ("min", "max", "mean", "std"):
-                    result[f"{name}/{statistic}"] = getattr(rows, statistic)(0).tolist()
-            result[f"{name}/count"] = [len(episode)]
-        return result
-
     def add(self, stats: Mapping[str, Sequence[Any]]) -> None:
-        """Merge what :meth:`of` said about one more episode."""
+        """Merge what :func:`column_statistics` said about one more episode."""
         grouped: dict[str, dict[str, np.ndarray]] = {}
         for name, values in stats.items():
             column, _, statistic = name.rpartition("/")

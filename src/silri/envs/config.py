@@ -1,94 +1,115 @@
-"""Which environment, and how: the part of a run's configuration that belongs to ``silri.envs``."""
+"""How an environment is set up, one class per family."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from silri.core.errors import ConfigError
-from silri.core.protocols import Env
+from silri.core.settings import Field, Positive, PositiveInt, settings
 
-METAWORLD = "metaworld/"  # family of environments whose rewards are sparse unless asked
+SUCCESS_KEYS = ("success", "is_success")  # of an info; the first that is there counts
+
 Gripper = Literal["discrete", "continuous"]
-Reward = Literal["sparse", "env"]
 
 
-@dataclass(frozen=True)
+@settings("env")
 class EnvConfig:
-    """An environment by name. ``None`` means the family's own default, written beside it.
+    """Fields that every environment has; each family adds its own."""
 
-    Families: ``metaworld/<task>``, and every registered Gymnasium id as ``gym/<id>``, ``<id>`` or
-    ``module:<id>`` (the module is imported first and registers the id).
-    """
-
-    # metaworld/<task>, gym/<id>, a bare Gymnasium id, or module:id; see `silri list envs`
-    name: str = "metaworld/drawer-open-v3"
-    # decisions until the time-out (None: 100 for metaworld, the id's registered limit for gym)
-    max_episode_steps: int | None = None
-    # simulator steps per decision (None: 2 for metaworld, 1 for gym)
-    action_repeat: int | None = None
-    # metaworld: half-width in metres of the box of layouts around its centre (None: whole range)
-    reset_range: float | None = None
-    # metaworld: a gripper that is open or closed, or one more continuous dimension
-    gripper: Gripper = "discrete"
-    # gym: indices of the action dimensions that are open-or-close grippers
-    gripper_dims: tuple[int, ...] = ()
-    # None: sparse for metaworld, the environment's own for gym
-    reward: Reward | None = None
-    # sparse reward: of the step that succeeds, which ends the episode
+    # decisions until the time-out; None: the environment's own limit
+    max_episode_steps: PositiveInt | None = None
+    # rewards: the two below, with success ending the episode, or the environment's own
+    reward: Literal["sparse", "env"] = "env"
+    # sparse reward of the step that succeeds
     success_reward: float = 10.0
-    # sparse reward: of every other step
+    # sparse reward of every other step
     step_reward: float = -0.05
-    # <= 0, of a step that opens or closes a discrete gripper; used by grasp critics only
-    grasp_penalty: float = -0.02
-
-    def __post_init__(self) -> None:
-        """Check every field that can be checked without a simulator.
-
-        Raises:
-            ConfigError: naming the field, what it got and what it takes.
-        """
-        _check(bool(self.name), "name", self.name, "the name of an environment")
-        for field in ("max_episode_steps", "action_repeat"):
-            count = getattr(self, field)
-            _check(count is None or count >= 1, field, count, "a whole number from 1, or none")
-        width = self.reset_range
-        _check(
-            width is None or (width > 0 and math.isfinite(width)),
-            "reset_range",
-            width,
-            "metres > 0, or none for the task's whole range",
-        )
-        _check(
-            self.gripper in ("discrete", "continuous"),
-            "gripper",
-            self.gripper,
-            "'discrete' or 'continuous'",
-        )
-        _check(self.reward in (None, "sparse", "env"), "reward", self.reward, "'sparse' or 'env'")
-        for field in ("success_reward", "step_reward", "grasp_penalty"):
-            number = getattr(self, field)
-            _check(math.isfinite(number), field, number, "a finite number")
-        _check(self.grasp_penalty <= 0, "grasp_penalty", self.grasp_penalty, "a number <= 0")
+    # whether success ends the episode; with False it goes on to the time-out, where it can
+    end_on_success: bool = True
+    # added in a step that opens or closes a gripper; only grasp critics use it
+    grasp_penalty: Annotated[float, Field(le=0)] = -0.02
 
     @property
     def sparse(self) -> bool:
-        """Whether rewards are :attr:`success_reward` and :attr:`step_reward`."""
-        return self.reward == "sparse" or (self.reward is None and self.name.startswith(METAWORLD))
+        """Whether rewards are ``success_reward`` and ``step_reward``."""
+        return self.reward == "sparse"
 
-    def create(self) -> Env:
-        """Build the environment.
-
-        Raises:
-            UnknownNameError: if no environment has this name; lists the right ones.
-            ConfigError: if its spaces are unsupported, or a field does not apply to its family.
-        """
-        from silri.envs.registry import create  # here: the registry needs EnvConfig
-
-        return create(self)
+    def describe_success(self) -> str:
+        """How it is known whether the task was done: printed at the start of a run."""
+        return "success: as the environment says, info['success']"
 
 
-def _check(good: bool, field: str, value: object, takes: str) -> None:
-    if not good:
-        raise ConfigError(f"env.{field} = {value!r}; it takes {takes}")
+@settings("env")
+class MetaworldConfig(EnvConfig):
+    """A Meta-World task."""
+
+    # decisions until the time-out
+    max_episode_steps: PositiveInt = 100
+    # rewards: the two below, with success ending the episode, or Meta-World's dense one
+    reward: Literal["sparse", "env"] = "sparse"
+    # simulator steps per decision
+    action_repeat: PositiveInt = 2
+    # half-width in metres of the box of layouts around its centre; None: the task's whole range
+    reset_range: Positive | None = None
+    # whether the gripper is open or closed, or one more continuous dimension
+    gripper: Gripper = "discrete"
+    # what a policy sees: numbers of hand, objects and goal; or two cameras and the hand's numbers
+    observation: Literal["vector", "pixels"] = "vector"
+    # pixels per side of a camera's picture
+    image_size: Annotated[int, Field(ge=32, le=512)] = 128
+
+    def describe_success(self) -> str:
+        """See the base class."""
+        return "success: as Meta-World says"
+
+
+@settings("env")
+class GymConfig(EnvConfig):
+    """A Gymnasium environment."""
+
+    # environment steps per decision
+    action_repeat: PositiveInt = 1
+    # indices of the action dimensions that are grippers, either open or closed
+    gripper_dims: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    # key of info that says whether the task was done; None tries success, then is_success
+    success_key: Annotated[str, Field(min_length=1)] | None = None
+    # success is an episode whose return (rewards of the environment) is at least this at its end
+    success_return: float | None = None
+    # names of the cameras to keep, such as front; None keeps all
+    image_keys: tuple[Annotated[str, Field(min_length=1)], ...] | None = None
+    # pixels per side of pictures, whose middle square is resized to that; None: as they are
+    image_size: Annotated[int, Field(ge=8, le=1024)] | None = None
+
+    def __post_init__(self) -> None:
+        if self.success_key is not None and self.success_return is not None:
+            raise ConfigError(
+                f"env.success_key '{self.success_key}' and env.success_return "
+                f"{self.success_return:g} exclude each other: give one"
+            )
+
+    def describe_success(self) -> str:
+        """See the base class."""
+        if self.success_return is not None:
+            return f"success: an episode whose return is at least {self.success_return:g}"
+        if self.success_key is not None:
+            return f"success: info['{self.success_key}']"
+        return (
+            "success: info['success'] or info['is_success']; without either, an end with a "
+            "positive reward (--env.success-key NAME and --env.success-return X say otherwise)"
+        )
+
+
+@settings("env")
+class PickCubeConfig(GymConfig):
+    """gym-hil's Franka that picks up a cube."""
+
+    # decisions until the time-out
+    max_episode_steps: PositiveInt = 100
+    # rewards: the two below, with success ending the episode, or gym-hil's 1 for success
+    reward: Literal["sparse", "env"] = "sparse"
+    gripper_dims: tuple[Annotated[int, Field(ge=0)], ...] = (3,)
+    success_key: Annotated[str, Field(min_length=1)] | None = "succeed"
+    # pixels per side of a camera's picture
+    image_size: Annotated[int, Field(ge=32, le=512)] | None = 128
+    # what a policy sees: numbers of robot and cube; or two cameras and the robot's numbers
+    observation: Literal["vector", "pixels"] = "vector"

@@ -13,7 +13,14 @@ any other Dict key               kept; nested keys are joined by dots
 ===============================  ====================================
 
 Arrays that are not images are flattened to float32. Actions are rescaled from [-1, 1] to the
-environment's own range, each dimension by itself.
+environment's own range, each dimension by itself. ``env.image_keys`` keeps some of the cameras,
+``env.image_size`` crops their pictures to the middle square and resizes it.
+
+Its ``metadata["render_fps"]``, steps per second, gives the rate of datasets; without it they have
+10 decisions per second.
+
+What else it offers is offered here, behind any wrappers: ``privileged``, ``observe``, ``disturb``
+with ``disturbances``, and ``pace``, as in :mod:`silri.core.protocols`.
 
 Gymnasium has no word for where positions are in a vector. An environment that wants random shifts
 says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to indices of
@@ -24,82 +31,63 @@ positions in metres, the hand's first, as in :class:`~silri.core.specs.EnvSpec`;
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from silri.core.errors import ConfigError, EnvironmentFault
-from silri.core.protocols import HasPrivileged, Privileged
-from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
+from silri.core.foreign import usable
+from silri.core.specs import UNKNOWN_HZ, ActionSpec, EnvSpec, Observation
+from silri.envs.config import GymConfig
+from silri.envs.gym_spaces import ActionScaling, action_box, observation_parts, select_images
+from silri.envs.success import Success
 
-if TYPE_CHECKING:
-    from silri.envs.config import EnvConfig
-
-_CAMERAS = ("pixels", "images")  # a Dict of them
-_RENAMED = {"agent_pos": "state"}
-
-
-class ActionScaling:
-    """[-1, 1] to a bounded Box and back, the two exact inverses of each other."""
-
-    def __init__(self, box: gymnasium.spaces.Box) -> None:
-        """For a Box whose bounds are finite."""
-        self._shape, self._dtype = box.shape, box.dtype
-        self._low = box.low.astype(np.float64).ravel()
-        self._high = box.high.astype(np.float64).ravel()
-
-    def to_env(self, action: np.ndarray) -> np.ndarray:
-        """(A,) in [-1, 1] to the Box's shape and range, never outside it."""
-        share = (np.asarray(action, np.float64) + 1.0) / 2.0
-        scaled = (1.0 - share) * self._low + share * self._high
-        return np.clip(scaled, self._low, self._high).reshape(self._shape).astype(self._dtype)
-
-    def from_env(self, action: np.ndarray) -> np.ndarray:
-        """The inverse: a Box's element to (A,) float32 in [-1, 1]."""
-        share = (np.asarray(action, np.float64).ravel() - self._low) / (self._high - self._low)
-        return (2.0 * share - 1.0).astype(np.float32)
+_RESET = ("reset", ("observation", "info"))
+_STEP = ("step", ("observation", "reward", "terminated", "truncated", "info"))
+_OFFERS = ("privileged", "disturb", "disturbances", "observe", "pace")  # of silri.core.protocols
+_RGB = "rgb_array"  # Gymnasium's render mode that gives pictures
 
 
 class GymEnv(gymnasium.Env[Any, np.ndarray]):
     """A Gymnasium environment as :class:`silri.core.protocols.Env`.
 
-    ``info["success"]`` is the environment's own ``success`` or ``is_success``, else an end with a
-    positive reward. With the environment's own reward (the default) its terminations stand; with
-    ``reward="sparse"`` success terminates as well and rewards are the configuration's.
+    ``info["success"]`` is what ``config.describe_success`` says; ``info["judged"]``, whether
+    anything has said so. With the environment's own reward (the default) its terminations stand;
+    with ``reward="sparse"`` success terminates as well, unless ``end_on_success`` is False, and
+    rewards are the configuration's.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], name: str, config: EnvConfig) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], name: str, config: GymConfig) -> None:
         """Adapt ``env``.
 
         Args:
             env: anything that follows Gymnasium's API.
             name: for messages and ``env_spec``.
-            config: see :class:`~silri.envs.config.EnvConfig`.
+            config: see :class:`~silri.envs.config.GymConfig`.
 
         Raises:
-            ConfigError: a space is unsupported, there is no step limit, or a field does not apply.
+            ConfigError: a space is unsupported, or there is no step limit.
         """
-        if config.reset_range is not None:
-            raise ConfigError(
-                f"env.reset_range = {config.reset_range!r} is for metaworld; {name} decides its "
-                "own layouts from the reset's seed"
-            )
-        self._parts = tuple(_observation_parts(env.observation_space, name))
-        box = _action_box(env.action_space, name)
+        parts = observation_parts(env.observation_space, name)
+        self._parts = select_images(parts, name, config.image_keys, config.image_size)
+        box = action_box(env.action_space, name)
         self.scaling = ActionScaling(box)
         self._env, limit = _limit_steps(env, name, config)
-        self._config = config
-        self._sparse = config.reward == "sparse"
-        self._repeat = config.action_repeat or 1
+        self.config, self._name = config, name
+        self._success = Success(config, name)
+        self._sparse = config.sparse
+        self._ends = config.sparse and config.end_on_success
+        self._repeat = config.action_repeat
         action = ActionSpec(math.prod(box.shape), config.gripper_dims)
         self.env_spec = EnvSpec(
             name=name,
-            observation={key: spec for _, key, spec in self._parts},
+            observation={part.key: part.spec for part in self._parts},
             action=action,
             max_episode_steps=limit,
+            control_hz=_control_hz(env, name, self._repeat),
             points=env.metadata.get("points", {}),
             objects=env.metadata.get("objects", {}),
             goals=env.metadata.get("goals", {}),
@@ -107,14 +95,30 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
         self.observation_space = gymnasium.spaces.Dict(
             {
                 key: gymnasium.spaces.Box(0, 255, spec.shape, np.uint8)
-                if spec.dtype == "uint8"
+                if spec.is_image
                 else gymnasium.spaces.Box(-np.inf, np.inf, spec.shape, np.float32)
-                for _, key, spec in self._parts
+                for key, spec in self.env_spec.observation.items()
             }
         )
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (action.size,), np.float32)
         self._gripper = list(config.gripper_dims)
         self._active = False
+        self._offer(env)
+
+    def _offer(self, env: gymnasium.Env[Any, Any]) -> None:
+        """Pass on what ``env``, or the outermost wrapper that has it, can do beside Gymnasium's."""
+        # Into the instance: runtime protocols are checked by what is really there.
+        for name in _OFFERS:
+            if env.has_wrapper_attr(name):
+                vars(self)[name] = env.get_wrapper_attr(name)
+        if env.has_wrapper_attr("observe"):
+            look = env.get_wrapper_attr("observe")
+            vars(self)["observe"] = lambda: self._observation(look())
+        if "pace" in vars(self) and self._repeat > 1:
+            raise ConfigError(
+                f"env.action_repeat = {self._repeat}: {self.env_spec.name} paces itself, one step "
+                "per control period; it takes 1, or none"
+            )
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -124,7 +128,8 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
         Raises:
             SpecError: the observation does not fit the spec; NonFiniteError if it is not finite.
         """
-        raw, info = self._env.reset(seed=seed, options=options)
+        raw, info = _values(self._env.reset(seed=seed, options=options), _RESET, self._name)
+        self._success.begin()
         self._closed = np.full(len(self._gripper), self.env_spec.action.gripper_values[0])
         self._active = True
         return self._observation(raw), {**info, "success": False}
@@ -144,22 +149,35 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
         scaled = self.scaling.to_env(command)
         total, success = 0.0, False
         for _ in range(self._repeat):
-            raw, reward, terminated, truncated, info = self._env.step(scaled)
+            values = _values(self._env.step(scaled), _STEP, self._name)
+            raw, reward, terminated, truncated, info = values
             total += float(reward)
-            success = _succeeded(info, bool(terminated), float(reward))
-            if terminated or truncated or (success and self._sparse):
+            success = self._success.judge(info, bool(terminated), bool(truncated), float(reward))
+            if terminated or truncated or (success and self._ends):
                 break
         if self._sparse:
-            terminated = terminated or success
-            total = self._config.success_reward if success else self._config.step_reward
+            terminated = terminated or (success and self._ends)
+            total = self.config.success_reward if success else self.config.step_reward
         terminated = bool(terminated)
         truncated = bool(truncated) and not terminated
         self._active = not (terminated or truncated)
         moved = bool((command[self._gripper] != self._closed).any())
         self._closed = command[self._gripper]
-        penalty = self._config.grasp_penalty if moved else 0.0
-        info = {**info, "success": success, "grasp_penalty": penalty}
+        penalty = self.config.grasp_penalty if moved else 0.0
+        judged = {"success": success, "judged": self._success.judged}
+        info = {**info, **judged, "grasp_penalty": penalty}
         return self._observation(raw), total, terminated, truncated, info
+
+    def render(self) -> np.ndarray | None:
+        """(H, W, 3) uint8, if it was made for pictures: see :func:`create`."""
+        if self._env.render_mode != _RGB:
+            return None
+        return np.asarray(self._env.render(), np.uint8)
+
+    @property
+    def judges(self) -> bool:
+        """Whether anything has said of an episode so far whether the task was done."""
+        return self._success.ever
 
     def close(self) -> None:
         """Close the environment."""
@@ -168,76 +186,93 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
     def _observation(self, raw: Any) -> Observation:
         """Pick the parts out of the environment's own observation, checked against the spec."""
         observation: dict[str, Any] = {}
-        for path, key, spec in self._parts:
+        for part in self._parts:
             value = raw
-            for part in path:
-                if part not in value:
+            for step in part.path:
+                if not isinstance(value, Mapping) or step not in value:
                     raise EnvironmentFault(
-                        f"{self.env_spec.name}: the observation has no '{'.'.join(path)}'"
+                        f"{self.env_spec.name}: the observation has no '{'.'.join(part.path)}'"
                     )
-                value = value[part]
-            array = np.asarray(value)
-            observation[key] = array if spec.dtype == "uint8" else array.ravel()
+                value = value[step]
+            observation[part.key] = part.take(value)
         return self.env_spec.validate_observation(observation)
 
 
-class PrivilegedGymEnv(GymEnv):
-    """A :class:`GymEnv` whose environment has a ``privileged()`` of its own.
-
-    It returns :class:`~silri.core.protocols.Privileged` with ``expert_action`` in silri's [-1, 1].
-    With it, simulated operators work.
-    """
-
-    def privileged(self) -> Privileged:
-        """The truth about the current state."""
-        known: HasPrivileged = self._env.unwrapped  # type: ignore[assignment]
-        return known.privileged()
-
-
-def env_from(env: gymnasium.Env[Any, Any], name: str, config: EnvConfig | None = None) -> GymEnv:
+def env_from(env: gymnasium.Env[Any, Any], name: str, config: GymConfig | None = None) -> GymEnv:
     """Adapt an environment object that is not registered.
 
     Args:
-        env: anything that follows Gymnasium's API; with a ``privileged()`` method it can be driven
-            by simulated operators.
+        env: anything that follows Gymnasium's API. With a ``privileged()`` method, whose
+            ``expert_action`` is in silri's [-1, 1], it can be driven by simulated operators.
         name: for messages and ``env_spec``.
         config: limits, reward and grippers; None takes the defaults.
 
     Raises:
-        ConfigError: a space is unsupported, there is no step limit, or a field does not apply.
+        ConfigError: a space is unsupported, or there is no step limit.
     """
-    from silri.envs.config import EnvConfig
-
-    adapter = PrivilegedGymEnv if isinstance(env.unwrapped, HasPrivileged) else GymEnv
-    return adapter(env, name, EnvConfig(name=name) if config is None else config)
+    return GymEnv(env, name, GymConfig() if config is None else config)
 
 
-def create(identifier: str, config: EnvConfig) -> GymEnv:
+def create(identifier: str, config: GymConfig, *, pictures: bool = False) -> GymEnv:
     """Make and adapt the registered id.
+
+    Args:
+        identifier: of Gymnasium's registry.
+        config: see :func:`env_from`.
+        pictures: make it so that ``render`` gives some, if it can.
 
     Raises:
         ConfigError: see :func:`env_from`.
     """
+    mode: dict[str, Any] = {"render_mode": _RGB} if pictures and _draws(identifier) else {}
     # Gymnasium's own checker warns about what we check ourselves, with remedies.
-    try:
-        env = gymnasium.make(identifier, disable_env_checker=True)
-    except gymnasium.error.Error as error:  # mostly a simulator that is not installed
-        raise ConfigError(f"env.name: Gymnasium cannot make '{identifier}': {error}") from error
+    with usable(f"Gymnasium cannot make '{identifier}'"):
+        env = gymnasium.make(identifier, disable_env_checker=True, **mode)
     return env_from(env, f"gym/{identifier}", config)
 
 
-def _succeeded(info: dict[str, Any], terminated: bool, reward: float) -> bool:
-    for key in ("success", "is_success"):
-        if key in info:
-            return bool(info[key])
-    return terminated and reward > 0
+def _draws(identifier: str) -> bool:
+    """Whether the registered class says that it can give pictures."""
+    made_by = gymnasium.spec(identifier).entry_point
+    kind = (
+        gymnasium.envs.registration.load_env_creator(made_by)
+        if isinstance(made_by, str)
+        else made_by
+    )
+    return _RGB in getattr(kind, "metadata", {}).get("render_modes", ())
+
+
+def _values(returned: Any, method: tuple[str, tuple[str, ...]], name: str) -> tuple[Any, ...]:
+    """What a method returned, if it is what Gymnasium says.
+
+    Raises:
+        EnvironmentFault: it is something else; unpacked, a dict would pass for its keys.
+    """
+    called, parts = method
+    takes = f"{name}: {called}() is to return ({', '.join(parts)})"
+    if not isinstance(returned, tuple) or len(returned) != len(parts):
+        got = f"{len(returned)} values" if isinstance(returned, tuple) else type(returned).__name__
+        raise EnvironmentFault(f"{takes}, got {got}")
+    if not isinstance(returned[-1], Mapping):
+        raise EnvironmentFault(f"{takes}; its info is {type(returned[-1]).__name__}, not a dict")
+    return returned
+
+
+def _control_hz(env: gymnasium.Env[Any, Any], name: str, repeat: int) -> float:
+    """Decisions per second, from the frames per second that Gymnasium's metadata has."""
+    fps = env.metadata.get("render_fps")
+    if fps is None:
+        return UNKNOWN_HZ
+    if not isinstance(fps, int | float | np.number) or not 0 < fps < math.inf:
+        raise ConfigError(f"metadata['render_fps'] of {name} takes Hz > 0, got {fps!r}")
+    return round(float(fps) / repeat, 6)
 
 
 def _limit_steps(
-    env: gymnasium.Env[Any, Any], name: str, config: EnvConfig
+    env: gymnasium.Env[Any, Any], name: str, config: GymConfig
 ) -> tuple[gymnasium.Env[Any, Any], int]:
     """The environment with a step limit, and that limit in decisions."""
-    repeat = config.action_repeat or 1
+    repeat = config.action_repeat
     registered = None if env.spec is None else env.spec.max_episode_steps
     if config.max_episode_steps is None:
         if registered is None:
@@ -254,77 +289,3 @@ def _limit_steps(
 def _without_time_limit(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
     """``gymnasium.make`` puts its TimeLimit outermost; ours replaces it."""
     return env.env if isinstance(env, TimeLimit) else env
-
-
-def _action_box(space: gymnasium.Space[Any], name: str) -> gymnasium.spaces.Box:
-    """The action space, if it is one that can be rescaled from [-1, 1]."""
-    if not isinstance(space, gymnasium.spaces.Box):
-        raise ConfigError(
-            f"{name}: action space {space} is unsupported: silri's policies are continuous; "
-            "it takes a bounded Box, so wrap the environment (gymnasium.ActionWrapper)"
-        )
-    if not np.issubdtype(space.dtype, np.floating):
-        raise ConfigError(
-            f"{name}: action space {space} is unsupported: its numbers are {space.dtype}; "
-            "it takes a Box of floats, so wrap the environment (gymnasium.ActionWrapper)"
-        )
-    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
-        raise ConfigError(
-            f"{name}: action space {space} is unsupported: it has no bounds to rescale [-1, 1] "
-            "to; it takes a bounded Box (gymnasium.wrappers.RescaleAction, or finite low, high)"
-        )
-    if space.low.size == 0 or not (space.low < space.high).all():
-        raise ConfigError(
-            f"{name}: action space {space} is unsupported: low must be below high in every "
-            "dimension; leave out the dimensions that cannot move"
-        )
-    return space
-
-
-def _observation_parts(
-    space: gymnasium.Space[Any], name: str
-) -> Iterator[tuple[tuple[str, ...], str, ArraySpec]]:
-    """Path in the environment's observation, our key, and spec, for every array."""
-    leaves = list(_leaves(space, (), name))
-    keys = [_key(path, box) for path, box in leaves]
-    doubles = sorted({key for key in keys if keys.count(key) > 1})
-    if doubles:
-        raise ConfigError(
-            f"{name}: observation space {space} is unsupported: two arrays would be called "
-            f"{doubles}; rename one (gymnasium.ObservationWrapper)"
-        )
-    for (path, box), key in zip(leaves, keys, strict=True):
-        if _is_image(box):
-            yield path, key, ArraySpec(box.shape, "uint8")
-        else:
-            yield path, key, ArraySpec((math.prod(box.shape),))
-
-
-def _leaves(
-    space: gymnasium.Space[Any], path: tuple[str, ...], name: str
-) -> Iterator[tuple[tuple[str, ...], gymnasium.spaces.Box]]:
-    if isinstance(space, gymnasium.spaces.Dict):
-        if not len(space):
-            raise ConfigError(f"{name}: observation space {space} is unsupported: it is empty")
-        for key, child in space.items():
-            yield from _leaves(child, (*path, key), name)
-    elif isinstance(space, gymnasium.spaces.Box):
-        yield path, space
-    else:
-        where = f" at '{'.'.join(path)}'" if path else ""
-        raise ConfigError(
-            f"{name}: observation space {space}{where} is unsupported: it is neither a Box nor a "
-            "Dict of Boxes; flatten it (gymnasium.wrappers.FlattenObservation)"
-        )
-
-
-def _is_image(box: gymnasium.spaces.Box) -> bool:
-    return box.dtype == np.uint8 and len(box.shape) == 3
-
-
-def _key(path: tuple[str, ...], box: gymnasium.spaces.Box) -> str:
-    if _is_image(box):
-        camera = path[1:] if len(path) > 1 and path[0] in _CAMERAS else path or ("pixels",)
-        return "images." + ".".join(camera).removeprefix("images.")
-    joined = ".".join(path)
-    return _RENAMED.get(joined, joined) if path else "state"

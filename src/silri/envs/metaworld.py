@@ -19,58 +19,29 @@ Physics, observations and success are upstream's own, number for number (tested 
 
 from __future__ import annotations
 
-import importlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium
 import mujoco
 import numpy as np
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
-from metaworld.policies import ENV_POLICY_MAP
 
 from silri.core.errors import ConfigError, EnvironmentFault
 from silri.core.protocols import Privileged
 from silri.core.registry import unknown_name
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
+from silri.envs.config import MetaworldConfig
+from silri.envs.metaworld_cameras import Cameras
 from silri.envs.metaworld_disturbance import TARGETS, Disturber
-
-if TYPE_CHECKING:
-    from silri.envs.config import EnvConfig
+from silri.envs.metaworld_tasks import GRIP, REACHING, quiet_expert
+from silri.envs.metaworld_view import View
 
 GRIPPER = 3  # index in the action; 0, 1, 2 move the hand
-MAX_EPISODE_STEPS = 100
-ACTION_REPEAT = 2
 _FRAME = 18  # hand xyz, gripper opening, 14 numbers for up to two objects
 # Upstream's vector is frame (18), last frame (18), goal (3); these pick our two keys out of it.
 _STATE = np.r_[0:4, 18:22]
 _ENVIRONMENT_STATE = np.r_[4:18, 22:36, 36:39]
-_REACHING = ("reach-v3", "reach-wall-v3")  # the goal is the hand's: it matters all the time
-# How hard a closed discrete gripper squeezes, where it is not 1.0: what the task's scripted expert
-# closes with. At full force a ball slips out of the fingers and a peg tilts (expert's success with
-# 1.0: pick-out-of-hole 0.00, basketball 0.01, peg-unplug-side 0.19, peg-insert-side 0.53).
-_GRIP = {
-    "assembly-v3": 0.6,
-    "basketball-v3": 0.6,
-    "bin-picking-v3": 0.6,
-    "coffee-pull-v3": 0.7,
-    "coffee-push-v3": 0.5,
-    "hammer-v3": 0.8,
-    "hand-insert-v3": 0.65,
-    "handle-pull-side-v3": 0.6,
-    "peg-insert-side-v3": 0.6,
-    "peg-unplug-side-v3": 0.1,
-    "pick-out-of-hole-v3": 0.1,
-    "pick-place-wall-v3": 0.9,
-    "push-back-v3": 0.9,
-    "push-v3": 0.6,
-    "push-wall-v3": 0.6,
-    "shelf-place-v3": 0.7,
-    "stick-pull-v3": 0.7,
-    "stick-push-v3": 0.7,
-    "sweep-into-v3": 0.7,
-    "sweep-v3": 0.7,
-}
 _MAX_REDRAWS = 10_000
 _DIVERGED = (
     mujoco.mjtWarning.mjWARN_BADQPOS,
@@ -86,61 +57,67 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
     Observation: ``state`` (8,) = hand xyz in metres and gripper opening in [0, 1], of this frame
     and the last; ``environment_state`` (31,) = objects (14,) of this frame and the last, goal (3,).
     A *frame* is one simulator step (1/80 s), so with ``action_repeat`` 2 the last frame lies
-    within the last decision.
+    within the last decision. With ``observation="pixels"`` two cameras stand in the place of
+    ``environment_state``: see :mod:`silri.envs.metaworld_cameras`.
     """
 
-    def __init__(self, task: str, config: EnvConfig) -> None:
+    def __init__(self, task: str, config: MetaworldConfig) -> None:
         """Build the simulator.
 
         Args:
             task: a key of Meta-World's table, e.g. ``drawer-open-v3``.
-            config: see :class:`~silri.envs.config.EnvConfig`.
-
-        Raises:
-            ConfigError: if ``gripper_dims`` is given, which is for Gymnasium environments.
+            config: see :class:`~silri.envs.config.MetaworldConfig`.
         """
-        if config.gripper_dims:
-            raise ConfigError(
-                f"env.gripper_dims = {config.gripper_dims!r} is for gym environments; "
-                "metaworld takes env.gripper 'discrete' or 'continuous'"
-            )
         self._config = config
-        self._repeat = config.action_repeat or ACTION_REPEAT
+        # Seen from the arm's base, y is away from it.
+        grip = () if config.gripper == "discrete" else ("gripper",)
+        self.directions: tuple[str, ...] = ("right", "forward", "up", *grip)
+        self._repeat = config.action_repeat
         self._discrete = config.gripper == "discrete"
-        self._grip = _GRIP.get(task, 1.0)
-        self._own_reward = config.reward == "env"
+        self._grip = GRIP.get(task, 1.0)
+        self._own_reward = not config.sparse
         self._build(task)
-        points = _points(len(self._raw._get_pos_objects()) // 3)
-        *objects, goal = points["environment_state"]
-        always = task in _REACHING or self._own_reward  # the goal matters
+        self._pixels = config.observation == "pixels"
+        cameras = Cameras.spec(config.image_size)
+        scene = {"environment_state": ArraySpec((_ENVIRONMENT_STATE.size,))}
+        always = task in REACHING or self._own_reward  # the goal matters
         self.env_spec = EnvSpec(
             name=f"metaworld/{task}",
             observation={
                 "state": ArraySpec((_STATE.size,)),
-                "environment_state": ArraySpec((_ENVIRONMENT_STATE.size,)),
+                **(cameras if self._pixels else scene),
             },
             action=ActionSpec(4, (GRIPPER,) if self._discrete else ()),
-            max_episode_steps=config.max_episode_steps or MAX_EPISODE_STEPS,
-            points=points,
-            objects={"environment_state": tuple(objects)},
-            goals={} if always else {"environment_state": (goal,)},
+            max_episode_steps=config.max_episode_steps,
+            control_hz=self._control_hz(),
+            **({} if self._pixels else _points(len(self._raw._get_pos_objects()) // 3, always)),
         )
         self.observation_space = gymnasium.spaces.Dict(
             {
-                key: gymnasium.spaces.Box(-np.inf, np.inf, array.shape, np.float32)
+                key: gymnasium.spaces.Box(0, 255, array.shape, np.uint8)
+                if array.is_image
+                else gymnasium.spaces.Box(-np.inf, np.inf, array.shape, np.float32)
                 for key, array in self.env_spec.observation.items()
             }
         )
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
-        self._expert = _quiet_expert(task)
+        self._expert = quiet_expert(task)
         target = TARGETS.get(task)
         self.disturbances: tuple[str, ...] = () if target is None else target.kinds
         self._disturber = None if target is None else Disturber(self._raw, target)
         self._layout: np.ndarray | None = None
         self._redraws = 0
+        self._view: View | None = None
+        # Opened here: who wants to learn from cameras is to hear at once that nothing draws.
+        self._cameras = Cameras(self._raw.model, config.image_size) if self._pixels else None
         self._observed = np.zeros(2 * _FRAME + 3)
         self._step: int | None = None  # None: the episode is over, or none has begun
         self._gripper = -1.0
+
+    def _control_hz(self) -> float:
+        """Decisions per simulated second: 40 at the default repeat."""
+        step = self._raw.model.opt.timestep * self._raw.frame_skip  # 1/80 s
+        return round(1.0 / (step * self._repeat), 6)  # without the digits of binary fractions
 
     def _build(self, task: str) -> None:
         """The simulator, with the hooks that make a layout ours."""
@@ -214,7 +191,7 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         return self._observation(), {"success": False, "layout": layout.copy()}
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Repeat ``action`` (4,) for ``action_repeat`` simulator steps, or until success.
+        """Repeat ``action`` (4,) for ``action_repeat`` simulator steps, or until success ends it.
 
         Raises:
             EnvironmentFault: the simulation diverged, or the episode is over.
@@ -233,16 +210,17 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         for _ in range(self._repeat):
             own, success = self._simulate(command)
             own_reward += own
-            if success:
+            if success and self._config.end_on_success:
                 break
         self._step += 1
-        truncated = not success and self._step >= self.env_spec.max_episode_steps
-        if success or truncated:
+        terminated = success and self._config.end_on_success
+        truncated = not terminated and self._step >= self.env_spec.max_episode_steps
+        if terminated or truncated:
             self._step = None
         sparse = self._config.success_reward if success else self._config.step_reward
         reward = own_reward if self._own_reward else sparse
         info = {"success": success, "grasp_penalty": penalty}
-        return self._observation(), reward, success, truncated, info
+        return self._observation(), reward, terminated, truncated, info
 
     def privileged(self) -> Privileged:
         """The truth about the current state, with the scripted expert's action."""
@@ -285,8 +263,27 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
             self._observe(last)
         return happened
 
+    def render(self) -> np.ndarray:
+        """(256, 256, 3) uint8: the table from the front right, above; nothing moves.
+
+        Raises:
+            EnvironmentFault: there is no OpenGL to draw with; says how to get some.
+        """
+        if self._view is None:
+            self._view = View(self._raw.model)
+        return self._view.draw(self._raw.data)
+
+    @property
+    def view(self) -> list[list[float]]:
+        """Where +1 of each action moves the hand in a picture: (right, up) each."""
+        return View.directions()
+
     def close(self) -> None:
         """Release the simulator."""
+        for drawing in (self._view, self._cameras):
+            if drawing is not None:
+                drawing.close()
+        self._view = self._cameras = None
         self._raw.close()
 
     def _draw_layout(self) -> np.ndarray:
@@ -349,32 +346,27 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
 
     def _observation(self) -> Observation:
         observed = self._observed.astype(np.float32)
+        if self._cameras is not None:
+            return {"state": observed[_STATE], **self._cameras.draw(self._raw.data)}
         return {"state": observed[_STATE], "environment_state": observed[_ENVIRONMENT_STATE]}
 
 
-def _points(objects: int) -> dict[str, tuple[tuple[int, int, int], ...]]:
-    """Where x, y and z of hand, objects and goal are, of this frame and the last; hand first."""
+def _points(objects: int, always: bool) -> dict[str, dict[str, tuple[tuple[int, ...], ...]]]:
+    """The spec's ``points``, ``objects`` and ``goals``: where x, y and z are in the vectors.
+
+    Args:
+        objects: how many the task has.
+        always: the goal matters all the time; then it is not named.
+    """
     upstream = [frame + at for frame in (0, _FRAME) for at in (0, *range(4, 4 + 7 * objects, 7))]
     places = [*upstream, 2 * _FRAME]
-    return {
+    points: dict[str, tuple[tuple[int, ...], ...]] = {
         key: tuple((index, index + 1, index + 2) for index, at in enumerate(source) if at in places)
         for key, source in (("state", _STATE), ("environment_state", _ENVIRONMENT_STATE))
     }
-
-
-def _quiet_expert(task: str) -> Any:
-    """Meta-World's scripted policy for ``task``, whose gains do not warn.
-
-    ``move`` warns on nearly every call that its response exceeds [-1, 1], which is how the experts
-    are written. Replacing the function in the policy's module leaves every other warning alone and
-    costs nothing per step, as a filter around each call would.
-    """
-    policy: Any = ENV_POLICY_MAP[task]
-    module = importlib.import_module(policy.__module__)
-    vars(module)["move"] = _move
-    return policy()
-
-
-def _move(from_xyz: np.ndarray, to_xyz: np.ndarray, p: float) -> np.ndarray:
-    """A proportional step: what Meta-World's ``move`` computes, without its warning."""
-    return p * (to_xyz - from_xyz)
+    *things, goal = points["environment_state"]
+    return {
+        "points": points,
+        "objects": {"environment_state": tuple(things)},
+        "goals": {} if always else {"environment_state": (goal,)},
+    }

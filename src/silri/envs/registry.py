@@ -1,23 +1,31 @@
-"""Names of environments. Listing them imports no simulator; ``create`` imports the one it needs."""
+"""The table of environments. Listing it imports no simulator; ``create_env`` does."""
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from dataclasses import replace
+from typing import ClassVar
 
 import gymnasium
 
 from silri.core.errors import ConfigError
+from silri.core.foreign import usable
 from silri.core.protocols import Env
-from silri.core.registry import Entry, unknown_name
-from silri.envs.config import METAWORLD, EnvConfig
+from silri.core.registry import (
+    Choice,
+    Entry,
+    Preset,
+    Registry,
+    import_module,
+    require_attributes,
+    unknown_name,
+)
+from silri.envs import opengl
+from silri.envs.config import EnvConfig, GymConfig, MetaworldConfig, PickCubeConfig
 
 # Task -> share of 100 layouts (whole range, 100 steps x 2, discrete gripper) in which Meta-World's
 # own scripted expert succeeds: the ceiling that a policy's success is relative to. Measured by
-# `python benchmarks/operators.py --ceilings`; docs/operators.md has the same table.
-EXPERT_CEILINGS: Mapping[str, float] = {
+# `python benchmarks/operators.py --ceilings`; docs/reference/people.md has the same table.
+EXPERT_CEILINGS: dict[str, float] = {
     "assembly-v3": 1.00,
     "basketball-v3": 0.95,
     "bin-picking-v3": 0.96,
@@ -69,85 +77,194 @@ EXPERT_CEILINGS: Mapping[str, float] = {
     "window-close-v3": 1.00,
     "window-open-v3": 1.00,
 }
-_GYM = "gym/"
+DEFAULT_ENV = "metaworld/drawer-open-v3"
+_METAWORLD, _GYM = "metaworld/", "gym/"
+# Beginnings of the names of environment objects that a program gave: a gymnasium.Env, or another
+# silri.core.protocols.Env. Nobody types them, so the table does not list them.
+OBJECT, GIVEN = "object/", "given/"
+
+
+class Metaworld:
+    """Meta-World's tasks, ``metaworld/<task>``."""
+
+    Config: ClassVar = MetaworldConfig
+
+    @staticmethod
+    def create(config: MetaworldConfig, name: str) -> Env:
+        """Build the simulator; this imports MuJoCo."""
+        from silri.envs.metaworld import MetaworldEnv
+
+        return MetaworldEnv(name.removeprefix(_METAWORLD), config)
+
+
+class Gym:
+    """Registered Gymnasium ids: ``gym/<id>``, ``<id>``, or ``module:<id>``.
+
+    The module is imported first and registers the id.
+    """
+
+    Config: ClassVar = GymConfig
+
+    @staticmethod
+    def create(config: GymConfig, name: str) -> Env:
+        """Make the environment and adapt it."""
+        from silri.envs.gym import create
+
+        return create(_registered_id(name), config)
+
+    @staticmethod
+    def create_pictured(config: GymConfig, name: str) -> Env:
+        """The same, for pictures: Gymnasium wants to know when it makes an environment."""
+        from silri.envs.gym import create
+
+        return create(_registered_id(name), config, pictures=True)
+
+
+class PickCube:
+    """gym-hil's Franka and its cube."""
+
+    Config: ClassVar = PickCubeConfig
+
+    @staticmethod
+    def create(config: PickCubeConfig, name: str) -> Env:
+        """Build the simulator; this imports MuJoCo and gym-hil."""
+        from silri.envs.gym_hil import create
+
+        return create(name, config)
+
+
+class GivenObject:
+    """An environment object; only the program that has it can open it."""
+
+    Config: ClassVar[type[EnvConfig]] = EnvConfig
+
+    @staticmethod
+    def create(config: EnvConfig, name: str) -> Env:
+        """Refuse, with the remedy.
+
+        Raises:
+            ConfigError: always.
+        """
+        del config
+        raise ConfigError(
+            f"environment '{name}' was an object in a program, which no name opens: give it again, "
+            "silri.train(resume=RUN, env=THE_OBJECT) or silri.evaluate(RUN, env=THE_OBJECT)"
+        )
+
+
+class GivenGymnasium(GivenObject):
+    """A ``gymnasium.Env``."""
+
+    Config: ClassVar[type[EnvConfig]] = GymConfig
+
+
+ENVS = Registry(
+    "environment",
+    [
+        *(
+            Entry(
+                _METAWORLD + task,
+                "silri.envs.registry:Metaworld",
+                f"scripted expert succeeds in {ceiling:.0%} of layouts",
+            )
+            for task, ceiling in EXPERT_CEILINGS.items()
+        ),
+        Entry(
+            "hil/pick-cube",
+            "silri.envs.registry:PickCube",
+            "gym-hil's Franka, needs silri[hil]; scripted expert succeeds in 100% of layouts",
+        ),
+        Entry(
+            "gym/<id>",
+            "silri.envs.registry:Gym",
+            "any Gymnasium id with Box (or Dict of Box) observations and bounded Box actions; "
+            "module:<id> imports the module that registers it",
+        ),
+    ],
+    group="silri.envs",
+    base="silri.envs.config:EnvConfig",
+)
 
 
 def metaworld_names() -> list[str]:
     """``metaworld/<task>`` for all fifty tasks."""
-    return [METAWORLD + task for task in EXPERT_CEILINGS]
+    return [_METAWORLD + task for task in EXPERT_CEILINGS]
 
 
-def gym_names() -> list[str]:
-    """``gym/<id>`` for every id that is registered with Gymnasium now."""
-    return [_GYM + name for name in gymnasium.registry]
+def find_env(name: str) -> Choice:
+    """The environment called ``name``; of a Gymnasium id whether it is registered is not asked.
+
+    Raises:
+        UnknownNameError: there is none; the message lists the right names and the nearest.
+        ConfigError: ``module:Class`` is not what :class:`~silri.core.registry.Choice` says.
+    """
+    if is_object(name):
+        target = GivenGymnasium if name.startswith(OBJECT) else GivenObject
+        presets = {"default": Preset(target.Config(), "as it was given")}
+        return Choice(name, "an object", target, target.Config, presets, ENVS.kind)
+    module, colon, attribute = name.rpartition(":")
+    if name in ENVS or name.startswith(_METAWORLD):
+        return ENVS.load(name)
+    # What is no Python name, such as Pendulum-v1, can only be a Gymnasium id.
+    if colon and attribute.isidentifier():
+        imported = import_module(module, _named(name))
+        if hasattr(imported, attribute):
+            return ENVS.load(name)
+    return replace(ENVS.load(_GYM + name), name=name)
 
 
-def entries() -> Iterator[Entry]:
-    """What ``silri list envs`` shows."""
-    for task, ceiling in EXPERT_CEILINGS.items():
-        yield Entry(
-            METAWORLD + task,
-            "silri.envs.metaworld:MetaworldEnv",
-            f"scripted expert succeeds in {ceiling:.0%} of layouts",
-        )
-    yield Entry(
-        "gym/<id>",
-        "silri.envs.gym:GymEnv",
-        "any Gymnasium id with Box (or Dict of Box) observations and bounded Box actions; "
-        "module:<id> imports the module that registers it",
-    )
+def is_object(name: str) -> bool:
+    """Whether ``name`` stands for an environment object that a program gave."""
+    return name.startswith((OBJECT, GIVEN))
 
 
-def create(config: EnvConfig) -> Env:
-    """Build the environment called ``config.name``.
+def require_env(name: str) -> None:
+    """Refuse a name that no environment has, a Gymnasium id that is not registered included.
+
+    Raises:
+        UnknownNameError: the message lists the right names and the nearest.
+    """
+    if find_env(name).target is Gym:
+        _registered_id(name)
+
+
+def create_env(name: str, config: EnvConfig, *, pictures: bool = False) -> Env:
+    """Build the environment called ``name``.
+
+    Args:
+        name: see ``silri list envs``.
+        config: of that environment.
+        pictures: prepare it for ``render``, with its class's ``create_pictured`` if there is one.
 
     Raises:
         UnknownNameError: if there is none; the message lists the right names and the nearest.
-        ConfigError: if its spaces are unsupported, or a field does not apply to its family.
+        ConfigError: its spaces are unsupported, it raises an exception, or it lacks a part of
+            :class:`silri.core.protocols.Env`.
     """
-    name = config.name
-    if name.startswith(METAWORLD):
-        task = name.removeprefix(METAWORLD)
-        if task not in EXPERT_CEILINGS:
-            raise unknown_name("environment", name, metaworld_names())
-        from silri.envs.metaworld import MetaworldEnv  # here: it imports MuJoCo
-
-        return MetaworldEnv(task, config)
-    from silri.envs.gym import create as create_gym
-
-    return create_gym(_find_gym_id(name), config)
+    target = find_env(name).target
+    create = getattr(target, "create_pictured", target.create) if pictures else target.create
+    with usable(f"{_named(name)} cannot be made"):
+        if pictures:  # before MuJoCo is imported
+            opengl.choose()
+        env = create(config, name)
+    require_attributes(env, ("env_spec", "reset", "step", "close"), _named(name))
+    made: Env = env
+    return made
 
 
-def _find_gym_id(name: str) -> str:
+def _named(name: str) -> str:
+    return f"environment '{name}'"
+
+
+def _registered_id(name: str) -> str:
     """The registered id that ``name`` stands for, importing ``module`` of ``module:id`` first."""
     module, colon, identifier = name.removeprefix(_GYM).rpartition(":")
     if colon:
-        _import_user_module(module, name)
+        import_module(module, _named(name))
     if identifier in gymnasium.registry:
         return identifier
-    known = gym_names() if name.startswith(_GYM) else [*metaworld_names(), *gymnasium.registry]
-    prefix = _GYM if name.startswith(_GYM) else ""
-    raise unknown_name("environment", prefix + identifier, known)
-
-
-def _import_user_module(module: str, name: str) -> None:
-    """Import what registers a user's environment, looking in the working directory too.
-
-    The console script, unlike ``python -m``, does not have the working directory on its path.
-    """
-    here = str(Path.cwd())
-    added = here not in sys.path
-    if added:
-        sys.path.append(here)
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module + ".").startswith(error.name + "."):
-            raise  # the module is there; something that it imports is not
-        raise ConfigError(
-            f"env.name = {name!r}: no module '{module}' in {here} or on the Python path; "
-            "it takes the module that calls gymnasium.register"
-        ) from error
-    finally:
-        if added:
-            sys.path.remove(here)
+    ids = [_GYM + known for known in gymnasium.registry]
+    if name.startswith(_GYM):
+        raise unknown_name("environment", _GYM + identifier, ids)
+    others = [entry.name for entry in ENVS if not entry.family]
+    raise unknown_name("environment", identifier, [*others, *gymnasium.registry])

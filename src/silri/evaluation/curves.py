@@ -30,6 +30,8 @@ class RunCurve:
         seed: of the run, None if unknown.
         evaluation_steps: (N,) environment steps, ascending.
         success_rates: (N,) of those evaluations.
+        mean_returns: (N,) likewise.
+        judged: something has said in an evaluation whether the task was done.
         evaluation_episodes: episodes per evaluation, None if unknown.
         episode_steps: (M,) environment steps at the end of each training episode, ascending.
         episode_lengths: (M,) steps.
@@ -45,6 +47,8 @@ class RunCurve:
     seed: int | None
     evaluation_steps: np.ndarray
     success_rates: np.ndarray
+    mean_returns: np.ndarray
+    judged: bool
     evaluation_episodes: int | None
     episode_steps: np.ndarray
     episode_lengths: np.ndarray
@@ -84,7 +88,7 @@ def read_run(folder: str | Path) -> RunCurve:
     # By step, the last line wins: a resumed run repeats what it re-learns.
     evaluations: dict[int, Mapping[str, Any]] = {}
     episodes: dict[int, Mapping[str, Any]] = {}
-    for row in _json_lines(metrics):
+    for row in read_rows(metrics):
         step = row.get("step")
         if not isinstance(step, int | float):
             continue
@@ -92,7 +96,7 @@ def read_run(folder: str | Path) -> RunCurve:
             evaluations[int(step)] = row
         if _is_number(row.get("episode/length")):
             episodes[int(step)] = row
-    summary = _summary(folder / "summary.json")
+    summary = read_summary(folder / "summary.json")
     counts = [row.get("evaluation/episodes") for row in evaluations.values()]
     count = next(filter(_is_number, [*counts, summary.get("eval_episodes")]), None)
     seed = summary.get("seed")
@@ -105,6 +109,9 @@ def read_run(folder: str | Path) -> RunCurve:
         seed=None if seed is None else int(seed),
         evaluation_steps=np.asarray(sorted(evaluations), np.float64),
         success_rates=_column(evaluations, "evaluation/success_rate"),
+        mean_returns=_column(evaluations, "evaluation/mean_return"),
+        judged=not evaluations
+        or any("evaluation/judged" not in row for row in evaluations.values()),
         evaluation_episodes=None if count is None else int(count),
         episode_steps=np.asarray(sorted(episodes), np.float64),
         episode_lengths=_column(episodes, "episode/length"),
@@ -129,7 +136,8 @@ def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and bool(np.isfinite(value))
 
 
-def _json_lines(path: Path) -> Iterable[Mapping[str, Any]]:
+def read_rows(path: Path) -> Iterable[Mapping[str, Any]]:
+    """The lines of ``metrics.jsonl``; one that is torn or damaged is left out."""
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     for number, line in enumerate(lines, start=1):
         try:
@@ -142,8 +150,12 @@ def _json_lines(path: Path) -> Iterable[Mapping[str, Any]]:
             yield row
 
 
-def _summary(path: Path) -> Mapping[str, Any]:
-    """``summary.json``, empty if there is none yet."""
+def read_summary(path: Path) -> Mapping[str, Any]:
+    """``summary.json``, empty if there is none yet.
+
+    Raises:
+        DataError: it is damaged.
+    """
     if not path.is_file():
         return {}
     try:

@@ -103,8 +103,8 @@ def offered(env: Env) -> tuple[str, ...]:
     kinds = env.disturbances if isinstance(env, Disturbable) else ()
     if not kinds:
         raise ConfigError(
-            f"{env.env_spec.name} offers no disturbances; docs/robustness.md lists the tasks of "
-            "metaworld that do"
+            f"{env.env_spec.name} offers no disturbances; docs/explanation/robustness.md lists the "
+            "tasks of metaworld that do"
         )
     return kinds
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from silri.agents.base import Agent
-from silri.core.errors import EnvironmentFault, SpecError
+from silri.configs.run import EvaluationConfig
 from silri.core.protocols import Env
 from silri.core.seeding import Stream, derive_seed
-from silri.core.specs import Observation
+from silri.core.specs import EnvSpec, Observation
+from silri.data.episode import EpisodeBuilder
 from silri.evaluation.statistics import wilson_interval
+from silri.runtime.autonomous import Drive, Evaluate, autonomous_in
+from silri.vision.sighted import Sighted
 
 
 class Actor(Protocol):
@@ -31,18 +34,25 @@ class EvaluationResult:
         lengths: (N,) steps.
         returns: (N,) undiscounted.
         faults: (N,) bool: the environment broke; counts as a failure.
+        judged: (N,) bool: something has said whether the task was done.
+        called: (N,) bool: a success classifier has called it done; None without one.
     """
 
     successes: np.ndarray
     lengths: np.ndarray
     returns: np.ndarray
     faults: np.ndarray
+    judged: np.ndarray
+    called: np.ndarray | None = None
 
     def metrics(self) -> dict[str, float]:
         """What a run records of an evaluation.
 
         success_rate, successes, episodes, ci_low, ci_high (Wilson, 95 %), mean_success_length
-        (NaN without a success), mean_return and faults.
+        (NaN without a success), mean_return and faults. Where nothing has said of any episode
+        whether the task was done, also ``judged``, 0: the rate of success means nothing then. With
+        a success classifier also the share that it called a success, ``classifier_success_rate``,
+        and the share in which it was right by ``success_rate``, ``classifier_agreement``.
         """
         count, wins = len(self.successes), int(self.successes.sum())
         low, high = wilson_interval(wins, count)
@@ -55,48 +65,114 @@ class EvaluationResult:
             "mean_success_length": float(self.lengths[self.successes].mean()) if wins else np.nan,
             "mean_return": float(self.returns.mean()),
             "faults": float(self.faults.sum()),
+            **({} if self.judged.any() or self.faults.all() else {"judged": 0.0}),
+            **self._classifiers(),
+        }
+
+    def _classifiers(self) -> dict[str, float]:
+        if self.called is None:
+            return {}
+        return {
+            "classifier_success_rate": float(self.called.mean()),
+            "classifier_agreement": float((self.called == self.successes).mean()),
         }
 
 
-def evaluate(env: Env, actor: Actor, episodes: int, first: int = 0) -> EvaluationResult:
-    """Run ``episodes`` episodes on the fixed evaluation layouts ``first``, ``first + 1``, ..."""
-    rows = [_episode(env, actor, index) for index in range(first, first + episodes)]
-    successes, lengths, returns, faults = zip(*rows, strict=True)
+def evaluate_with(
+    spec: EnvSpec, drive: Drive, actor: Actor, episodes: int, first: int = 0
+) -> EvaluationResult | None:
+    """Run ``episodes`` episodes on the fixed evaluation layouts ``first``, ``first + 1``, ...
+
+    Args:
+        spec: of the environment.
+        drive: runs one episode without an operator, e.g.
+            :func:`~silri.runtime.autonomous.autonomous_in` or the driver of a robot.
+        actor: the policy.
+        episodes: how many layouts.
+        first: number of the first layout.
+
+    Returns:
+        None if it was stopped. An episode that a person discards is driven again.
+    """
+    rows = []
+    for index in range(first, first + episodes):
+        row = _episode(spec, drive, actor, index)
+        if row is None:
+            return None
+        rows.append(row)
+    successes, lengths, returns, faults, judged, called = zip(*rows, strict=True)
     return EvaluationResult(
         successes=np.asarray(successes, bool),
         lengths=np.asarray(lengths, np.int64),
         returns=np.asarray(returns, np.float64),
         faults=np.asarray(faults, bool),
+        judged=np.asarray(judged, bool),
+        # Who breaks before a classifier has said anything was not called a success.
+        called=None if all(each is None for each in called) else np.asarray(called, bool),
     )
 
 
-def mean_actor(agent: Agent) -> Actor:
+def evaluate(env: Env, actor: Actor, episodes: int, first: int = 0) -> EvaluationResult:
+    """:func:`evaluate_with` in an environment that nothing else drives, to the end."""
+    result = evaluate_with(env.env_spec, autonomous_in(env), actor, episodes, first)
+    assert result is not None  # nobody stops it
+    return result
+
+
+def evaluation_of(layouts: EvaluationConfig) -> Evaluate:
+    """What a run measures its policy with: the mean action on the layouts of its configuration."""
+
+    def measure(acting: Sighted, spec: EnvSpec, drive: Drive) -> Mapping[str, float] | None:
+        first, count = layouts.first_layout, layouts.episodes
+        result = evaluate_with(spec, drive, mean_actor(acting), count, first)
+        return None if result is None else result.metrics()
+
+    return measure
+
+
+def mean_actor(acting: Sighted) -> Actor:
     """The deterministic policy, as deployed."""
-    return lambda observation, episode, step: agent.act_deterministic(observation)
+    return lambda observation, episode, step: acting.act_deterministic(observation)
 
 
-def sampling_actor(agent: Agent) -> Actor:
+def sampling_actor(acting: Sighted) -> Actor:
     """The exploring policy, as the publications of HIL-SERL and ConRFT evaluate."""
 
     def act(observation: Observation, episode: int, step: int) -> np.ndarray:
         # Episode numbers far from training's, so that no decision shares its random key.
-        return agent.act(observation, episode=(1 << 30) + episode, step=step, explore=True)[0]
+        return acting.act(observation, episode=(1 << 30) + episode, step=step, explore=True)[0]
 
     return act
 
 
-def _episode(env: Env, actor: Actor, index: int) -> tuple[bool, int, float, bool]:
-    """(success, length, return, fault) of one layout."""
-    total, step = 0.0, 0
-    try:
-        observation, _ = env.reset(seed=derive_seed(0, Stream.EVALUATION_LAYOUT, index))
-        for step in range(env.env_spec.max_episode_steps):
-            observation = env.env_spec.validate_observation(observation)
-            action = env.env_spec.action.snap(actor(observation, index, step))
-            observation, reward, terminated, truncated, info = env.step(action)
-            total += float(reward)
-            if terminated or truncated:
-                return bool(info["success"]), step + 1, total, False
-    except (SpecError, EnvironmentFault):
-        return False, step + 1, total, True
-    return False, env.env_spec.max_episode_steps, total, False
+class _Policy:
+    """An actor as a policy; its episodes have the numbers of the layouts."""
+
+    version = 0
+
+    def __init__(self, actor: Actor) -> None:
+        self._actor = actor
+
+    def propose(
+        self, observation: Observation, episode: int, step: int
+    ) -> tuple[np.ndarray, dict[str, float]]:
+        """What the actor does."""
+        return self._actor(observation, episode, step), {}
+
+
+def _episode(
+    spec: EnvSpec, drive: Drive, actor: Actor, index: int
+) -> tuple[bool, int, float, bool, bool, bool | None] | None:
+    """(success, length, return, fault, judged, called) of one layout; None if it was stopped."""
+    seed = derive_seed(0, Stream.EVALUATION_LAYOUT, index)
+    while True:
+        builder = EpisodeBuilder(spec, index, False, seed, spec.name, "none")
+        outcome = drive(_Policy(actor), builder)
+        if outcome.end != "discarded":
+            break
+    if outcome.end == "stopped":
+        return None
+    fault = outcome.end == "fault"
+    judged = outcome.judged and not fault
+    total = builder.total_reward
+    return outcome.success, len(builder), total, fault, judged, outcome.called

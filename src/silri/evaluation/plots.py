@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from silri.core.errors import UsageError
 from silri.evaluation.curves import WINDOW, Key, RunCurve, read_run
 from silri.evaluation.statistics import THRESHOLD, wilson_interval
+from silri.store.safety.space import check_writable, explained
 
 __all__ = ["RunCurve", "plot_learning_curves", "read_run"]
 
@@ -54,7 +55,8 @@ def plot_learning_curves(runs: Sequence[RunCurve], path: str | Path) -> Path:
 
     Runs that differ by their seed only are one curve: their median, and their range as a band. A
     single run has the Wilson interval of each evaluation as its band. Without any evaluation the
-    success of training episodes without help is drawn instead, and said so.
+    success of training episodes without help is drawn instead, and where nothing says what success
+    is, the mean return; the axis says so.
 
     Args:
         runs: one or several, from :func:`read_run`.
@@ -64,7 +66,8 @@ def plot_learning_curves(runs: Sequence[RunCurve], path: str | Path) -> Path:
         ``path``; the file is replaced in one step, so that a viewer never sees half of it.
 
     Raises:
-        UsageError: if there is no run, or the suffix is none of :data:`FORMATS`.
+        UsageError: if there is no run, the suffix is none of :data:`FORMATS`, or ``path`` cannot
+            be written.
     """
     if not runs:
         raise UsageError("there is no run to plot")
@@ -72,11 +75,13 @@ def plot_learning_curves(runs: Sequence[RunCurve], path: str | Path) -> Path:
     suffix = path.suffix.lstrip(".").lower()
     if suffix not in FORMATS:
         raise UsageError(f"a figure is written as {', '.join(FORMATS)}; '{path.name}' is none")
+    check_writable(path)
     groups: dict[Key, list[RunCurve]] = {}
     for run in runs:
         groups.setdefault(run.key, []).append(run)
     labels = _labels(groups)
     evaluated = any(run.evaluation_steps.size for run in runs)
+    judged = any(run.judged for run in runs)
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(7.0, 5.6), layout="constrained")
         success, effort = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -87,16 +92,18 @@ def plot_learning_curves(runs: Sequence[RunCurve], path: str | Path) -> Path:
             )
             label = labels[key] + (f" ({len(members)} seeds)" if len(members) > 1 else "")
             if evaluated:
-                _draw_evaluations(success, members, look, label, limit)
+                _draw_evaluations(success, members, look, label, limit, judged=judged)
             else:
                 _draw_training(success, members, look, label)
             _draw_effort(effort, members, look)
-        _dress(success, effort, limit, evaluated=evaluated)
-        _title(figure, groups, bands=_band_text(groups.values(), evaluated=evaluated))
+        _dress(success, effort, limit, evaluated=evaluated, judged=judged)
+        bands = _band_text(groups.values(), evaluated=evaluated, judged=judged)
+        _title(figure, groups, bands=bands)
         temporary = path.with_name(f".{path.name}.part")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(temporary, format=suffix, dpi=200)
-    os.replace(temporary, path)  # noqa: PTH105
+        with explained(path, "a figure"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(temporary, format=suffix, dpi=200)
+            os.replace(temporary, path)  # noqa: PTH105
     return path
 
 
@@ -108,18 +115,21 @@ class _Look:
 
 
 def _draw_evaluations(
-    axes: Axes, members: list[RunCurve], look: _Look, label: str, limit: float
+    axes: Axes, members: list[RunCurve], look: _Look, label: str, limit: float, *, judged: bool
 ) -> None:
-    """Success of evaluations: one run with its Wilson band, or median and range of several."""
+    """Success of evaluations: one run with its Wilson band, or median and range of several.
+
+    Not judged: their mean return, without a band of its own.
+    """
     members = [run for run in members if run.evaluation_steps.size]
     if not members:
         axes.plot([], [], color=look.colour, marker=look.marker, label=f"{label}, not evaluated")
         return
     if len(members) == 1:
         run = members[0]
-        steps, middle = run.evaluation_steps, run.success_rates
+        steps, middle = run.evaluation_steps, run.success_rates if judged else run.mean_returns
         low, high = middle, middle
-        if run.evaluation_episodes:
+        if run.evaluation_episodes and judged:
             bounds = [
                 wilson_interval(rate * run.evaluation_episodes, run.evaluation_episodes)
                 for rate in middle
@@ -127,7 +137,11 @@ def _draw_evaluations(
             low, high = np.asarray(bounds).T
     else:
         steps = _common_steps([run.evaluation_steps for run in members])
-        rates = [np.interp(steps, run.evaluation_steps, run.success_rates) for run in members]
+        values = [run.success_rates if judged else run.mean_returns for run in members]
+        rates = [
+            np.interp(steps, run.evaluation_steps, each)
+            for run, each in zip(members, values, strict=True)
+        ]
         middle, low, high = np.median(rates, 0), np.min(rates, 0), np.max(rates, 0)
     style: dict[str, Any] = {"color": look.colour, "linewidth": 1.8, "label": label}
     if steps[-1] == 0:
@@ -187,12 +201,14 @@ def _draw_bundle(
     )
 
 
-def _dress(success: Axes, effort: Axes, limit: float, *, evaluated: bool) -> None:
+def _dress(success: Axes, effort: Axes, limit: float, *, evaluated: bool, judged: bool) -> None:
     """Scales, ticks and words of the two panels."""
-    success.set_ylabel("success of evaluations" if evaluated else "success without help")
+    words = "success of evaluations" if judged else "mean return of evaluations"
+    success.set_ylabel(words if evaluated else "success without help")
     effort.set_ylabel("intervention rate")
     effort.set_xlabel("environment steps" if limit else "no environment steps")
-    success.set_ylim(0, 1.02)
+    if judged:
+        success.set_ylim(0, 1.02)
     rates = [np.asarray(line.get_ydata()) for line in effort.lines]
     highest = max((float(rate.max()) for rate in rates if rate.size), default=0.0)
     effort.set_ylim(0, min(1.02, max(0.1, 1.15 * highest)))
@@ -205,10 +221,11 @@ def _dress(success: Axes, effort: Axes, limit: float, *, evaluated: bool) -> Non
             0.5, 0.5, "no online episode", color=_QUIET, transform=effort.transAxes, ha="center"
         )
     for axes in (success, effort):
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        if judged or axes is effort:
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.grid(axis="x", visible=False)
     effort.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-    if evaluated:
+    if evaluated and judged:
         success.axhline(THRESHOLD, color=_QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     entries = len(success.get_legend_handles_labels()[1])
     success.legend(
@@ -231,16 +248,18 @@ def _title(figure: Figure, groups: Iterable[Key], *, bands: str) -> None:
     figure.supxlabel(bands, fontsize=8.5, color=_QUIET, x=0.99, ha="right")
 
 
-def _band_text(groups: Iterable[list[RunCurve]], *, evaluated: bool) -> str:
+def _band_text(groups: Iterable[list[RunCurve]], *, evaluated: bool, judged: bool) -> str:
     sizes = {min(len(members), 2) for members in groups}
     words = []
-    if evaluated and 1 in sizes:
+    if evaluated and judged and 1 in sizes:
         words.append("one run: 95 % Wilson interval")
     if 2 in sizes:
         words.append("several seeds: median and range")
     if not evaluated:
         words.insert(0, f"no evaluation yet: training episodes, mean of the last {WINDOW}")
-    if evaluated:
+    if not judged:
+        words.append("nothing says what success is: mean return")
+    if evaluated and judged:
         words.append(f"dotted: {THRESHOLD * 100:g} %")
     return "; ".join([*words, f"interventions over the last {WINDOW} episodes"])
 

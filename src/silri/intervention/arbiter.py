@@ -1,18 +1,19 @@
 """Who drives: a table of phases, and the one place where human intent becomes motion.
 
-Devices and operators *request*, from any thread; the loop *consumes*, once per step, in
-:meth:`Arbiter.decide`. Control is handed over by blending, never by a jump.
+Devices, consoles and operators send commands (:mod:`silri.core.commands`). The loop takes them once
+per step and hands those that say who drives to :meth:`Arbiter.obey`. Control is handed over by
+blending, never by a jump.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from silri.core.commands import Command
 from silri.core.errors import ConfigError, SilriError, SpecError
 from silri.core.protocols import OperatorInput
 from silri.core.specs import ActionSpec
@@ -51,7 +52,7 @@ class Decision:
         human_weight: share of ``human_action`` in the continuous dimensions of ``executed``; 0
             when nobody drives.
         is_intervention: a person drives.
-        phase: after this step's requests.
+        phase: of this step.
     """
 
     executed: np.ndarray
@@ -90,9 +91,8 @@ class Arbiter:
         self._gripper = list(action_spec.gripper)
         self._nobody = np.full(action_spec.size, np.nan, np.float32)
         self._nobody.flags.writeable = False
-        self._requests: deque[Phase] = deque()  # append and popleft are atomic
         self._phase = Phase.RESETTING
-        self._held = False
+        self._held = self._taken = False
         self._forget()
 
     @property
@@ -100,30 +100,34 @@ class Arbiter:
         """Who drives now."""
         return self._phase
 
-    def request(self, phase: Phase) -> None:
-        """Ask for a phase, from any thread; the loop consumes it in its next :meth:`decide`.
+    def obey(self, command: Command) -> None:
+        """Change who drives from the next :meth:`decide` on; called on the loop's thread.
 
-        PAUSED stops and holds; AUTONOMOUS resumes; RESETTING abandons the episode. HUMAN cannot be
-        asked for here: it needs actions, which come as :class:`OperatorInput`.
+        PAUSE holds until RESUME, over episodes. TAKE gives control to the person, who need not
+        be engaged, until RELEASE or the end of the episode. Without an action of the person the
+        robot stands still meanwhile.
 
         Raises:
-            PhaseError: if asked for HUMAN.
+            PhaseError: the command does not say who drives.
         """
-        if phase is Phase.HUMAN:
-            raise PhaseError("a person takes over with an engaged OperatorInput, not by request")
-        self._requests.append(phase)
+        if command in (Command.PAUSE, Command.RESUME):
+            self._held = command is Command.PAUSE
+        elif command in (Command.TAKE, Command.RELEASE):
+            self._taken = command is Command.TAKE
+        else:
+            raise PhaseError(f"'{command.value}' is no command to the arbiter")
+
+    def holds(self, operator_input: OperatorInput) -> bool:
+        """Whether the robot is to stand still in this step."""
+        return operator_input.pause or self._held
 
     def begin_episode(self) -> None:
         """A new episode: forget the last one's motion; the policy drives.
 
-        Somebody who asked for a pause meanwhile gets it in the first step; who asked to abandon
-        meant the last episode.
+        A pause goes on in the first step.
         """
         self.end_episode()
-        for _ in range(len(self._requests)):
-            asked = self._requests.popleft()
-            if asked is not Phase.RESETTING:
-                self._requests.append(asked)
+        self._taken = False
         self._forget()
         self._enter(Phase.AUTONOMOUS)
 
@@ -133,7 +137,7 @@ class Arbiter:
             self._enter(Phase.RESETTING)
 
     def decide(self, policy_action: np.ndarray, operator_input: OperatorInput) -> Decision:
-        """Consume the requests and decide what is executed in this step.
+        """Decide what is executed in this step.
 
         Args:
             policy_action: (A,) the policy's proposal.
@@ -146,12 +150,14 @@ class Arbiter:
         """
         policy = self._spec.validate("policy_action", policy_action)
         human = None
-        if operator_input.engaged:
-            if operator_input.action is None:
+        if operator_input.engaged or self._taken:
+            asked = operator_input.action
+            if asked is None and operator_input.engaged:
                 raise SpecError("the operator is engaged and has no action")
-            human = self._spec.snap(self._spec.validate("human_action", operator_input.action))
-        self._consume(operator_input)
-        if self._phase in (Phase.PAUSED, Phase.RESETTING):
+            asked = self._neutral() if asked is None else asked
+            human = self._spec.snap(self._spec.validate("human_action", asked))
+        self._follow(operator_input, driven=human is not None)
+        if self._phase is Phase.PAUSED:
             self._ramp = 0  # whoever drives next starts from standstill
             return self._decision(self._neutral(), None)
         driver = policy
@@ -170,19 +176,14 @@ class Arbiter:
         self._last_gripper = executed[self._gripper]
         return self._decision(executed, human)
 
-    def _consume(self, operator_input: OperatorInput) -> None:
+    def _follow(self, operator_input: OperatorInput, *, driven: bool) -> None:
+        """Enter the phase of this step."""
         if self._phase is Phase.RESETTING:
             raise PhaseError("decide() before begin_episode()")
-        while self._requests:
-            asked = self._requests.popleft()
-            if asked is Phase.RESETTING:
-                self._enter(asked)
-                return
-            self._held = asked is Phase.PAUSED
-        if operator_input.pause or self._held:
+        if self.holds(operator_input):
             wanted = Phase.PAUSED
         else:
-            wanted = Phase.HUMAN if operator_input.engaged else Phase.AUTONOMOUS
+            wanted = Phase.HUMAN if driven else Phase.AUTONOMOUS
         if wanted is not self._phase:
             self._enter(wanted)
 

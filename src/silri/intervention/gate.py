@@ -5,66 +5,56 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from silri.core.errors import ConfigError
+from silri.core.settings import (
+    Field,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Share01,
+    settings,
+)
 
 
-@dataclass(frozen=True)
+@settings("operator.gate")
 class GateConfig:
-    """Reasons to take over. Each can be switched off; any one is enough.
+    """Reasons to take over. Any one is enough.
 
     Disagreement is the norm over all action dimensions, grippers included, of the clipped expert's
     action minus the policy's proposal.
     """
 
     # probability per step of taking over while there is a reason
-    probability: float = 0.15
-    # mean disagreement over `window` steps that is a reason, action units (none: never)
-    disagreement: float | None = 0.8
+    probability: Share01 = 0.15
+    # mean disagreement with the expert that is a reason, action units; None: never
+    disagreement: NonNegative | None = 0.8
     # steps over which disagreement is averaged
-    window: int = 5
-    # steps without progress that are a reason (none: never)
-    stall_steps: int | None = None
-    # how far hand or object must have come in `stall_steps` to count as progress, metres
-    stall_distance: float = 0.01
-    # steps before the time-out from which on being unfinished is a reason (none: never)
-    rescue_steps: int | None = None
+    window: PositiveInt = 5
+    # steps without progress that are a reason; None: never
+    stall_steps: PositiveInt | None = None
+    # movement of hand or object within the stall steps that is progress, metres
+    stall_distance: Positive = 0.01
+    # being unfinished is a reason in so many steps before the time-out; None: never
+    rescue_steps: PositiveInt | None = None
     # probability per step of taking over while the robot asks for it; 0: ignores it
-    answer: float = 0.5
+    answer: Share01 = 0.5
     # shortest and longest hold, steps
-    hold: tuple[int, int] = (5, 25)
-    # human-driven steps of the whole run after which nobody takes over any more (none: no end)
-    budget: int | None = None
-    # how much attention a robot that always succeeds has lost: probability x (1 - fading x success)
-    fading: float = 0.0
-    # episodes over which success is remembered (exponential average), for `fading`
-    memory: float = 20.0
+    hold: tuple[PositiveInt, PositiveInt] = (5, 25)
+    # human-driven steps of the whole run after which nobody takes over any more; None: no end
+    budget: NonNegativeInt | None = None
+    # share of attention lost on a robot that always succeeds
+    fading: Share01 = 0.0
+    # episodes over which success is remembered (exponential average), for fading
+    memory: Annotated[float, Field(ge=1)] = 20.0
 
     def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ConfigError: naming the field, its value and what it takes.
-        """
-        for field in ("probability", "answer", "fading"):
-            self._check(0 <= getattr(self, field) <= 1, field, "a share from 0 to 1")
-        for field in ("disagreement", "budget"):
-            value = getattr(self, field)
-            self._check(value is None or value >= 0, field, "a number >= 0, or none")
-        for field in ("stall_steps", "rescue_steps"):
-            value = getattr(self, field)
-            self._check(value is None or value >= 1, field, "a whole number from 1, or none")
-        self._check(self.window >= 1, "window", "a whole number from 1")
-        self._check(self.stall_distance > 0, "stall_distance", "metres > 0")
-        self._check(self.memory >= 1, "memory", "a number of episodes from 1")
-        self._check(1 <= self.hold[0] <= self.hold[1], "hold", "1 <= shortest <= longest steps")
-
-    def _check(self, good: bool, field: str, takes: str) -> None:
-        if not good:
-            raise ConfigError(f"operator {field} = {getattr(self, field)!r}; it takes {takes}")
+        if self.hold[0] > self.hold[1]:
+            raise ConfigError(f"operator.gate.hold takes shortest <= longest, got {self.hold}")
 
     def describe(self) -> str:
         """One line with every number that matters."""

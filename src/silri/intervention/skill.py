@@ -13,66 +13,61 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
 from silri.core.errors import ConfigError
+from silri.core.settings import (
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    PositiveInt,
+    Share01,
+    settings,
+)
 from silri.core.specs import ActionSpec
 
 _KEY_DONE = 0.1  # a key is let go early once less than this is left to do along its axis
 
 
-@dataclass(frozen=True)
+@settings("operator.skill")
 class SkillConfig:
-    """Numbers of a hand; the default is the expert's own."""
+    """A simulated hand. The default is the expert's own."""
 
     # standard deviation of the error drawn anew in every step, action units
-    jitter: float = 0.0
-    # standard deviation of the error drawn anew at every takeover (inconsistency), action units
-    bias: float = 0.0
+    jitter: NonNegative = 0.0
+    # standard deviation of the error drawn anew at every takeover, action units
+    bias: NonNegative = 0.0
     # share of jitter and bias that is there far from the object
-    far: float = 1.0
-    # share that is added at the object
-    near: float = 0.0
-    # distance from the object at which `near` has fallen to 1/e, metres
-    radius: float = 0.08
-    # reaction: acts on what it saw so many steps ago
-    delay: int = 0
+    far: NonNegative = 1.0
+    # share of jitter and bias that is added at the object
+    near: NonNegative = 0.0
+    # distance from the object at which the added share has fallen to 1/e, metres
+    radius: Positive = 0.08
+    # reaction time: acts on what it saw so many steps ago
+    delay: NonNegativeInt = 0
     # probability per step of stopping to think
-    hesitation: float = 0.0
-    # shortest and longest such stop, steps
-    hesitation_steps: tuple[int, int] = (2, 6)
+    hesitation: Share01 = 0.0
+    # shortest and longest stop to think, steps
+    hesitation_steps: tuple[PositiveInt, PositiveInt] = (2, 6)
     # share of takeovers that begin in a random direction
-    mistake: float = 0.0
+    mistake: Share01 = 0.0
     # shortest and longest mistake, steps
-    mistake_steps: tuple[int, int] = (3, 12)
-    # share of mistakes with the gripper in the wrong class, too
-    mistake_gripper: float = 0.25
+    mistake_steps: tuple[PositiveInt, PositiveInt] = (3, 12)
+    # share of mistakes in which the gripper is wrong, too
+    mistake_gripper: Share01 = 0.25
     # arrow keys: one axis at a time, chosen in proportion to what is to be done along it
     one_axis: bool = False
-    # shortest and longest time that a key is held, steps
-    key_steps: tuple[int, int] = (2, 5)
+    # shortest and longest time that an arrow key is held, steps
+    key_steps: tuple[PositiveInt, PositiveInt] = (2, 5)
 
     def __post_init__(self) -> None:
-        """Check ranges.
-
-        Raises:
-            ConfigError: naming the field, its value and what it takes.
-        """
-        for field in ("jitter", "bias", "far", "near"):
-            self._check(getattr(self, field) >= 0, field, "a number >= 0")
-        self._check(self.radius > 0, "radius", "metres > 0")
-        self._check(self.delay >= 0, "delay", "a whole number from 0")
-        for field in ("hesitation", "mistake", "mistake_gripper"):
-            self._check(0 <= getattr(self, field) <= 1, field, "a share from 0 to 1")
-        for field in ("hesitation_steps", "mistake_steps", "key_steps"):
-            low, high = getattr(self, field)
-            self._check(1 <= low <= high, field, "shortest and longest, 1 <= shortest <= longest")
-
-    def _check(self, good: bool, field: str, takes: str) -> None:
-        if not good:
-            raise ConfigError(f"operator {field} = {getattr(self, field)!r}; it takes {takes}")
+        for name in ("hesitation_steps", "mistake_steps", "key_steps"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ConfigError(
+                    f"operator.skill.{name} takes shortest <= longest, got {(low, high)}"
+                )
 
     def describe(self) -> str:
         """One line with every number that matters."""

@@ -78,3 +78,20 @@ def seen_from_first(observation: Mapping[str, jax.Array], points: Points) -> jax
         differences = into.reshape(len(into), -1)
         result += jnp.matmul(observation[key], differences, precision=jax.lax.Precision.HIGHEST)
     return jnp.asarray(result)
+
+
+def random_crop(key: jax.Array, frames: jax.Array, pixels: int) -> jax.Array:
+    """Frames (..., H, W, C), each moved by its own offset of up to ``pixels`` in both directions.
+
+    What comes in at an edge repeats it: padding and cropping back, as DrQ does.
+    """
+    lead, (height, width, channels) = frames.shape[:-3], frames.shape[-3:]
+    flat = frames.reshape((-1, height, width, channels))
+    padded = jnp.pad(flat, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="edge")
+    offsets = jax.random.randint(key, (len(flat), 2), 0, 2 * pixels + 1)
+
+    def crop(frame: jax.Array, offset: jax.Array) -> jax.Array:
+        start = (offset[0], offset[1], jnp.zeros((), offset.dtype))
+        return jax.lax.dynamic_slice(frame, start, (height, width, channels))
+
+    return jax.vmap(crop)(padded, offsets).reshape((*lead, height, width, channels))

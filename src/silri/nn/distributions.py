@@ -39,5 +39,5 @@ def soft_clip(x: jax.Array, low: float, high: float) -> jax.Array:
 
 
 def safe_norm(x: jax.Array) -> jax.Array:
-    """sqrt(sum x^2 + 1e-12) over the last axis: finite gradient at 0 (trap T5)."""
+    """sqrt(sum x^2 + 1e-12) over the last axis: the gradient is finite at 0."""
     return jnp.sqrt(jnp.sum(x * x, axis=-1) + 1e-12)

@@ -1,6 +1,12 @@
-"""Policies, critics and the multiplier: a trunk with an output layer each."""
+"""Policies, critics and the multiplier: eyes, a trunk and an output layer each.
+
+Every module takes a prepared observation (:mod:`silri.nn.observer`), a dict whose leading axes
+are written (...).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
@@ -9,43 +15,47 @@ import numpy as np
 
 from silri.nn.distributions import soft_clip
 from silri.nn.mlp import MLP, Trunk, uniform_init
+from silri.nn.observer import Observer
 
+Observation = Mapping[str, jax.Array]
 _POLICY_INIT = uniform_init(0.05)
-GROUP_RATE = 100.0  # of a coarse multiplier, relative to the network's
 
 
 class MeanPolicy(nn.Module):
-    """Deterministic policy: (..., F) -> (..., D), tanh mean."""
+    """Deterministic policy: observation -> (..., D), tanh mean."""
 
+    observer: Observer
     trunk: Trunk
     size: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        hidden = MLP(self.trunk)(features)
+    def __call__(self, observation: Observation) -> jax.Array:
+        hidden = MLP(self.trunk)(self.observer(observation))
         return jnp.tanh(
             nn.Dense(self.size, kernel_init=_POLICY_INIT, bias_init=_POLICY_INIT)(hidden)
         )
 
 
 class GaussianPolicy(nn.Module):
-    """(..., F) -> mean and scale (..., D) each.
+    """Observation -> mean and scale (..., D) each.
 
     Attributes:
+        observer, trunk, size: eyes, hidden layers, D.
         squash_mean: tanh on the mean (an un-squashed Gaussian around it), or a raw mean for a
             distribution that is squashed later.
-        scale_bounds: of exp(linear), kept softly (trap T2). Whether it is a deviation or a
-            variance is the caller's word.
+        scale_bounds: of exp(linear), kept softly: a hard bound has no gradient beyond it.
+            Whether it is a deviation or a variance is the caller's word.
     """
 
+    observer: Observer
     trunk: Trunk
     size: int
     squash_mean: bool = True
     scale_bounds: tuple[float, float] = (1e-3, 2.0)
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
-        hidden = MLP(self.trunk)(features)
+    def __call__(self, observation: Observation) -> tuple[jax.Array, jax.Array]:
+        hidden = MLP(self.trunk)(self.observer(observation))
         mean = nn.Dense(self.size, kernel_init=_POLICY_INIT, bias_init=_POLICY_INIT)(hidden)
         log_scale = nn.Dense(self.size, kernel_init=_POLICY_INIT, bias_init=_POLICY_INIT)(hidden)
         low, high = np.log(self.scale_bounds)
@@ -53,65 +63,34 @@ class GaussianPolicy(nn.Module):
         return (jnp.tanh(mean) if self.squash_mean else mean), scale
 
 
-class EnsembleGaussian(nn.Module):
-    """K independent Gaussian policies with tanh means: (..., F) -> mean, scale (K, ..., D)."""
-
-    trunk: Trunk
-    size: int
-    members: int = 1
-    scale_bounds: tuple[float, float] = (1e-3, 2.0)
-
-    @nn.compact
-    def __call__(self, features: jax.Array) -> tuple[jax.Array, jax.Array]:
-        ensemble = nn.vmap(
-            GaussianPolicy,
-            variable_axes={"params": 0},
-            split_rngs={"params": True},
-            in_axes=None,
-            out_axes=0,
-            axis_size=self.members,
-        )
-        members: tuple[jax.Array, jax.Array] = ensemble(
-            self.trunk, self.size, True, self.scale_bounds
-        )(features)
-        return members
-
-
-def human_policy(
-    trunk: Trunk, size: int, members: int, scale_bounds: tuple[float, float]
-) -> nn.Module:
-    """One Gaussian policy, or an ensemble; one has no axis, which would cost as much as two."""
-    if members == 1:
-        return GaussianPolicy(trunk, size, scale_bounds=scale_bounds)
-    return EnsembleGaussian(trunk, size, members, scale_bounds)
-
-
 class GripperHead(nn.Module):
-    """Logits of each gripper's classes, one trunk for all: (..., F) -> (..., G, C)."""
+    """Logits of each gripper's classes, one trunk for all: observation -> (..., G, C)."""
 
+    observer: Observer
     trunk: Trunk
     grippers: int
     classes: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        logits = nn.Dense(self.grippers * self.classes)(MLP(self.trunk)(features))
+    def __call__(self, observation: Observation) -> jax.Array:
+        logits = nn.Dense(self.grippers * self.classes)(MLP(self.trunk)(self.observer(observation)))
         return logits.reshape((*logits.shape[:-1], self.grippers, self.classes))
 
 
 class GraspCritic(nn.Module):
-    """Q of every joint gripper command: (..., F) -> (..., C ** G)."""
+    """Q of every joint gripper command: observation -> (..., C ** G)."""
 
+    observer: Observer
     trunk: Trunk
     commands: int
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
-        return nn.Dense(self.commands)(MLP(self.trunk)(features))
+    def __call__(self, observation: Observation) -> jax.Array:
+        return nn.Dense(self.commands)(MLP(self.trunk)(self.observer(observation)))
 
 
 class _Critic(nn.Module):
-    """One member: (..., F), (..., D) -> (...,)."""
+    """One member: features (..., F), action (..., D) -> (...,)."""
 
     trunk: Trunk
     encoder: tuple[int, ...]
@@ -126,23 +105,30 @@ class _Critic(nn.Module):
 
 
 class EnsembleCritic(nn.Module):
-    """E independent critics, last layers included (trap T13): -> (E, ...).
+    """E critics with common eyes: observation, (..., D) -> (E, ...).
+
+    Their last layers are independent, too: the published code shares one. Further leading axes of
+    the action are candidates for each observation, which is looked at once.
 
     Attributes:
-        encoder: widths of an observation encoder in front of the action; none for raw features.
-        state_ensemble: each member has an encoder of its own instead of sharing one.
+        observer, trunk, members: eyes, hidden layers, E.
+        encoder: widths of a vector encoder in front of the action; none for raw features.
+        state_ensemble: each member has such an encoder of its own instead of sharing one.
     """
 
+    observer: Observer
     trunk: Trunk
     members: int = 2
     encoder: tuple[int, ...] = ()
     state_ensemble: bool = False
 
     @nn.compact
-    def __call__(self, features: jax.Array, action: jax.Array) -> jax.Array:
+    def __call__(self, observation: Observation, action: jax.Array) -> jax.Array:
+        features = self.observer(observation)
         own_encoder = self.encoder if self.state_ensemble else ()
         if self.encoder and not self.state_ensemble:
             features = MLP(_encoder_trunk(self.trunk, self.encoder))(features)
+        features = jnp.broadcast_to(features, (*action.shape[:-1], features.shape[-1]))
         ensemble = nn.vmap(
             _Critic,
             variable_axes={"params": 0},
@@ -155,37 +141,31 @@ class EnsembleCritic(nn.Module):
 
 
 class Multiplier(nn.Module):
-    """lambda(s) = softplus(net(s)) >= 0: (..., F) -> (...,).
+    """lambda(s) = softplus(net(s)) >= 0: observation -> (...,).
 
-    The output layer starts at zero weights, so that lambda_0(s) = ``initial`` in every state
-    (trap T3: the published code drops its own initialisation).
+    The output layer starts at zero weights, so that lambda_0(s) = ``initial`` in every state (the
+    published code loses its own initialisation).
 
     Attributes:
-        trunk, initial: of the network.
-        groups: 0, or a hierarchy: coarse values of so many soft groups of states, which move
-            :data:`GROUP_RATE` times as fast as the network, and the network as fine correction.
+        observer, trunk, initial: eyes, hidden layers, lambda_0.
     """
 
+    observer: Observer
     trunk: Trunk
     initial: float = float(np.log(2.0))
-    groups: int = 0
 
     @nn.compact
-    def __call__(self, features: jax.Array) -> jax.Array:
+    def __call__(self, observation: Observation) -> jax.Array:
+        return jax.nn.softplus(self.raw(self.observer(observation)))
+
+    def raw(self, features: jax.Array) -> jax.Array:
+        """Before softplus: (..., F) -> (...,)."""
         hidden = MLP(self.trunk, activate_final=False)(features)
         bias = float(np.log(np.expm1(self.initial)))
         raw = nn.Dense(
             1, kernel_init=nn.initializers.zeros, bias_init=nn.initializers.constant(bias)
         )(hidden)
-        raw = jnp.squeeze(raw, axis=-1)
-        if self.groups:
-            # Adam's step does not depend on the gradient's size, so a factor on the parameter
-            # is a factor on its rate.
-            coarse = GROUP_RATE * self.param("coarse", nn.initializers.zeros, (self.groups,))
-            size = (features.shape[-1], self.groups)
-            cells = jax.lax.stop_gradient(self.param("cells", nn.initializers.normal(1.0), size))
-            raw = raw + jax.nn.softmax(features @ cells, axis=-1) @ coarse
-        return jax.nn.softplus(raw)
+        return jnp.squeeze(raw, axis=-1)
 
 
 def _encoder_trunk(trunk: Trunk, widths: tuple[int, ...]) -> Trunk:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from silri.core.errors import ConfigError
+from silri.core.settings import Field, PositiveInt, settings
 
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "silu": jax.nn.silu,
@@ -19,23 +18,13 @@ ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 }
 
 
-@dataclass(frozen=True)
+@settings("agent.trunk")
 class Trunk:
-    """Hidden layers of one network.
+    """Hidden layers of one network."""
 
-    Attributes:
-        hidden: widths.
-        activation: after each LayerNorm.
-        layer_norm: Linear -> LayerNorm -> activation, or without the norm.
-    """
-
-    hidden: tuple[int, ...] = (256, 256)
-    activation: Literal["silu", "tanh", "relu"] = "silu"
-    layer_norm: bool = True
-
-    def __post_init__(self) -> None:
-        if not self.hidden or min(self.hidden) < 1:
-            raise ConfigError(f"trunk.hidden needs positive widths, got {self.hidden}")
+    hidden: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (256, 256)  # widths
+    activation: Literal["silu", "tanh", "relu"] = "silu"  # after each layer's norm
+    layer_norm: bool = True  # Linear -> LayerNorm -> activation, or without the norm
 
 
 class MLP(nn.Module):

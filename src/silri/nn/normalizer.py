@@ -1,4 +1,4 @@
-"""Observations to one feature vector, by statistics of the demonstrations."""
+"""Observations as networks take them: one normalised vector, and frames as they are."""
 
 from __future__ import annotations
 
@@ -12,62 +12,61 @@ from flax import struct
 from silri.core.errors import ConfigError
 from silri.core.specs import EnvSpec
 from silri.nn.augment import Points, seen_from_first
+from silri.nn.observer import VECTOR
 
 LARGEST_DEVIATION_M = 2.0  # of a position over the demonstrations; more is no table in metres
+Statistics = Mapping[str, tuple[np.ndarray, np.ndarray]]  # (mean, std) per key
 
 
 class Normalizer(struct.PyTreeNode):
-    """Fixed statistics, saved with the policy.
+    """Fixed statistics of the vectors, saved with the policy.
 
     Attributes:
-        mean, std: dict of (*shape) per observation key.
+        mean, std: dict of (*shape) per key of a vector.
         points: where positions are.
-        objects, goals: those of them that are moved by the task, and where to.
-        unit: metres; positions are features also as seen from the first of them, in this unit;
-            0: they are not.
+        unit: scale in metres of positions as seen from the hand (the first of ``points``), which
+            are features too; 0 leaves them out.
     """
 
     mean: dict[str, jax.Array]
     std: dict[str, jax.Array]
     points: Points = struct.field(pytree_node=False, default=())
-    objects: Points = struct.field(pytree_node=False, default=())
-    goals: Points = struct.field(pytree_node=False, default=())
     unit: float = struct.field(pytree_node=False, default=0.0)
 
     @classmethod
-    def create(
-        cls,
-        spec: EnvSpec,
-        statistics: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
-        unit: float = 0.0,
-    ) -> Normalizer:
-        """From (mean, std) per key; without statistics, the identity.
+    def create(cls, spec: EnvSpec, unit: float = 0.0) -> Normalizer:
+        """The identity, for observations of ``spec``."""
+        vectors = {key: array for key, array in spec.observation.items() if array.is_vector}
+        points = tuple((key, places) for key, places in spec.points.items() if places)
+        return cls(
+            mean={key: jnp.zeros(array.shape, jnp.float32) for key, array in vectors.items()},
+            std={key: jnp.ones(array.shape, jnp.float32) for key, array in vectors.items()},
+            points=points,
+            unit=unit,
+        )
+
+    def fitted(self, statistics: Statistics) -> Normalizer:
+        """With the statistics of the demonstrations.
+
+        Args:
+            statistics: (mean, std) per key; keys of images are ignored.
 
         Raises:
-            ConfigError: the spec has image observations, or positions that cannot be in metres are
-                to be features in metres.
+            ConfigError: positions that cannot be in metres are to be features in metres.
         """
-        require_vectors(spec)
-        mean, std = {}, {}
-        for key, array in spec.observation.items():
-            zero, one = np.zeros(array.shape, np.float32), np.ones(array.shape, np.float32)
-            mean[key], std[key] = (
-                (jnp.asarray(a, jnp.float32) for a in statistics[key])
-                if statistics is not None
-                else (jnp.asarray(zero), jnp.asarray(one))
-            )
-        points, objects, goals = (
-            tuple((key, places) for key, places in named.items() if places)
-            for named in (spec.points, spec.objects, spec.goals)
+        if self.unit:
+            _check_metres(self.points, statistics)
+        mean, std = (
+            {key: jnp.asarray(statistics[key][index], jnp.float32) for key in self.mean}
+            for index in (0, 1)
         )
-        if unit and statistics is not None:
-            _check_metres(spec, points, statistics)
-        return cls(mean=mean, std=std, points=points, objects=objects, goals=goals, unit=unit)
+        return self.replace(mean=mean, std=std)
 
-    def features(self, observation: Mapping[str, jax.Array | np.ndarray]) -> jax.Array:
-        """(..., F): normalised keys in alphabetical order, flattened and concatenated.
+    def prepare(self, observation: Mapping[str, jax.Array | np.ndarray]) -> dict[str, jax.Array]:
+        """What networks see: ``vector`` (..., V) float32, and every camera's frames.
 
-        Positions as seen from the first one come last, if there are any.
+        The vector has the normalised keys in alphabetical order, flattened; positions as seen
+        from the hand come last.
         """
         parts = []
         for key in sorted(self.mean):
@@ -80,28 +79,18 @@ class Normalizer(struct.PyTreeNode):
         if self.unit and self.points:
             vectors = {key: jnp.asarray(observation[key], jnp.float32) for key, _ in self.points}
             parts.append(seen_from_first(vectors, self.points) / self.unit)
-        return jnp.concatenate(parts, axis=-1)
+        frames = {k: jnp.asarray(v) for k, v in observation.items() if k not in self.mean}
+        return {VECTOR: jnp.concatenate(parts, axis=-1), **frames}
 
 
-def require_vectors(spec: EnvSpec) -> None:
-    """Raise ConfigError for observations that no agent can learn from."""
-    images = [key for key, array in spec.observation.items() if array.dtype == "uint8"]
-    if images:
-        raise ConfigError(
-            f"{spec.name} has image observations {images}; this version trains on vectors"
-        )
-
-
-def _check_metres(
-    spec: EnvSpec, points: Points, statistics: Mapping[str, tuple[np.ndarray, np.ndarray]]
-) -> None:
+def _check_metres(points: Points, statistics: Statistics) -> None:
     """Raise ConfigError for positions that vary as none on a table in metres do."""
     for key, places in points:
         _, std = statistics[key]
         deviation = float(np.max(std[np.ravel(places)]))
         if deviation > LARGEST_DEVIATION_M:
             raise ConfigError(
-                f"points of '{key}': a position of {spec.name} has a standard deviation of "
-                f"{deviation:.4g} in the demonstrations, more than {LARGEST_DEVIATION_M:g} "
-                "metres; give observations in metres, or set agent.relative to 0"
+                f"points of '{key}': a position has a standard deviation of {deviation:.4g} in "
+                f"the demonstrations, more than {LARGEST_DEVIATION_M:g} metres; give observations "
+                "in metres, or set augment.relative to 0"
             )

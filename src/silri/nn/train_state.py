@@ -48,7 +48,7 @@ class TrainState(struct.PyTreeNode):
         cls,
         module: nn.Module,
         key: jax.Array,
-        *inputs: jax.Array,
+        *inputs: Any,
         learning_rate: float,
         clip: float | None = None,
         decay: float = 0.0,
@@ -60,7 +60,7 @@ class TrainState(struct.PyTreeNode):
             params=params, opt_state=optimizer.init(params), module=module, optimizer=optimizer
         )
 
-    def __call__(self, *inputs: jax.Array, params: Params | None = None) -> Any:
+    def __call__(self, *inputs: Any, params: Params | None = None) -> Any:
         if params is None:
             params = jax.lax.stop_gradient(self.params)
         return self.module.apply({"params": params}, *inputs)
@@ -79,7 +79,7 @@ class TrainState(struct.PyTreeNode):
     ) -> tuple[TrainState, Info]:
         """As :meth:`apply_loss`, but parameters *and* moments stay put unless ``active``.
 
-        For losses over a masked selection that may be empty (trap T6): a zero gradient would
+        For losses over a masked selection that may be empty: a zero gradient would
         still move the parameters through Adam's momentum.
         """
         stepped, info = self.apply_loss(loss)
@@ -92,14 +92,34 @@ class TrainState(struct.PyTreeNode):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _initialise(module: nn.Module, key: jax.Array, *inputs: jax.Array) -> Params:
+def _initialise(module: nn.Module, key: jax.Array, *inputs: Any) -> Params:
     # Not jax.jit(module.init): a bound method is new each time, and so would its compilation be.
     return module.init(key, *inputs)["params"]
 
 
-def follow(online: Params, average: Params | None, rate: jax.Array | float) -> Params | None:
-    """:func:`polyak` for an average that may not be kept: None stays None."""
-    return None if average is None else polyak(online, average, rate)
+def averaging(
+    rate: float, iterations: jax.Array, tail: float = 0.0, *, fresh: jax.Array | bool = False
+) -> jax.Array | float:
+    """The Polyak rate of an average in one iteration; 1 if ``rate`` is 1.
+
+    Args:
+        rate: of a long run.
+        iterations: () int32 done so far.
+        tail: the average covers the last 1 / ``tail`` of all iterations once that is more than
+            1 / ``rate`` of them, so its window grows with the run; 0: it does not.
+        fresh: instead a plain mean until there is enough to average, so that no random first
+            weight stays in it, and then the same window for ever.
+    """
+    if rate == 1.0:
+        return 1.0
+    done = iterations.astype(jnp.float32) + 1.0
+    window = jnp.minimum(rate, tail / done) if tail else jnp.asarray(rate)
+    return jnp.where(fresh, jnp.maximum(rate, 1.0 / done), window)
+
+
+def follow(state: TrainState | None, average: Params | None, rate: jax.Array | float) -> Params:
+    """:func:`polyak` for a network that may not be there."""
+    return None if state is None else polyak(state.params, average, rate)
 
 
 def polyak(online: Params, target: Params, tau: jax.Array | float) -> Params:

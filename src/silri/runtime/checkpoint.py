@@ -10,7 +10,7 @@
       last -> 000005012
 
 A checkpoint is prepared beside (``000005012.tmp``), flushed and renamed into place, all through
-:mod:`silri.data.files`. Orbax would do the first half of this; but its writes cannot be
+:mod:`silri.store.safety.files`. Orbax would do the first half of this; but its writes cannot be
 enumerated by a test, a flipped bit passes its restore unseen, and for agents of this size it is
 several times slower to save and to import (``benchmarks/store.py`` prints the numbers).
 """
@@ -32,8 +32,8 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from silri.core.errors import CheckpointError, DataError
-from silri.data import files
-from silri.data.sealed import digest, read_sealed_json, sealed_json
+from silri.store.format.sealed import digest, read_sealed_json, sealed_json
+from silri.store.safety import files
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,18 +15,26 @@ from safetensors.numpy import load, load_file, save
 from silri.agents.base import Agent
 from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
-from silri.configs.serialize import FORMAT, from_json, migrate, to_json
+from silri.configs.serialize import FORMAT, from_versioned, to_json
 from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
-from silri.data import files
+from silri.store.safety import files
+from silri.vision.files import load_sight, metadata, named, save_sight
+from silri.vision.sight import Sight
+from silri.vision.sighted import Sighted
 
 WEIGHTS, DESCRIPTION = "policy.safetensors", "policy.json"
+_SIGHT = "sight:"  # before the names of what is seen with, among an agent's parameters
 
 
-def export_policy(agent: Agent, config: RunConfig, spec: EnvSpec, folder: Path) -> None:
-    """Write ``policy.safetensors`` (every leaf but optimiser moments) and ``policy.json``."""
+def export_policy(acting: Sighted, config: RunConfig, spec: EnvSpec, folder: Path) -> None:
+    """Write ``policy.safetensors`` (every leaf but optimiser moments) and ``policy.json``.
+
+    A policy that sees by cameras has a third file, ``sight.safetensors``.
+    """
     files.make_dir(folder)
-    files.atomic_write(folder / WEIGHTS, encode_parameters(agent))
+    save_sight(acting.sight, folder)
+    files.atomic_write(folder / WEIGHTS, save(_arrays(acting.agent)))
     description = {
         "format": FORMAT,
         "run": to_json(config),
@@ -35,12 +43,13 @@ def export_policy(agent: Agent, config: RunConfig, spec: EnvSpec, folder: Path) 
     files.atomic_write(folder / DESCRIPTION, json.dumps(description, indent=2).encode())
 
 
-def load_policy(folder: Path) -> tuple[Agent, RunConfig, EnvSpec]:
+def load_policy(folder: Path) -> tuple[Sighted, RunConfig, EnvSpec]:
     """Read what :func:`export_policy` wrote; optimisers start afresh.
 
     Raises:
         DataError: a file is missing or damaged, or its arrays do not fit the described agent.
-        ConfigError: the described configuration is not one of this version; names the field.
+        ConfigError: the described configuration is not one of this version, names the field; or
+            what it sees with was fitted for another encoder.
     """
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
@@ -52,38 +61,51 @@ def load_policy(folder: Path) -> tuple[Agent, RunConfig, EnvSpec]:
         ) from error
     except (ValueError, safetensors.SafetensorError) as error:  # no JSON, or not even text
         raise DataError(f"{folder} is damaged ({error}); export the run again") from error
-    version = description.get("format") if isinstance(description, dict) else None
-    if version not in range(1, FORMAT + 1):
-        raise DataError(
-            f"{folder / DESCRIPTION} has format {version}; this version reads up to {FORMAT}"
-        )
-    if "run" not in description:
+    if not isinstance(description, dict) or "run" not in description:
         raise DataError(f"{folder / DESCRIPTION} has no 'run'; export the run again")
-    config = from_json(migrate(description["run"], version, str(folder / DESCRIPTION)))
+    config = from_versioned(
+        description["run"], description.get("format"), str(folder / DESCRIPTION)
+    )
     try:
         spec = EnvSpec.from_json(description.get("spec"))
     except DataError as error:
         raise DataError(f"the spec in {folder / DESCRIPTION} is damaged ({error})") from error
-    agent = load_agent(config.agent_name).agent.create(config.agent, spec, None, config.seed)
-    return fill_parameters(agent, arrays, str(folder / WEIGHTS)), config, spec
+    sight = Sight(config.vision, spec)
+    load_sight(sight, folder)
+    agent = load_agent(config.agent_name).agent.create(
+        config.agent, sight.seen, config.seed, config.augment
+    )
+    return Sighted(fill_parameters(agent, arrays, str(folder / WEIGHTS)), sight), config, spec
 
 
-def encode_parameters(agent: Agent) -> bytes:
-    """Every leaf that acting may need, as a safetensors file: all but optimiser moments."""
-    return save({name: np.asarray(leaf) for name, leaf in _leaves(agent).items()})
+def encode_parameters(acting: Sighted) -> bytes:
+    """All that acting may need, as one safetensors file: every leaf but optimiser moments."""
+    sight = {_SIGHT + name: array for name, array in acting.sight.arrays().items()}
+    return save(_arrays(acting.agent) | sight, metadata=named(acting.sight.identity))
 
 
-def decode_parameters(data: bytes, template: Agent, where: str) -> Agent:
-    """The agent of :func:`encode_parameters`; what it lacks is the template's.
+def decode_parameters(data: bytes, template: Sighted, where: str) -> Sighted:
+    """What :func:`encode_parameters` was given; what it lacks is the template's.
+
+    The template's sight takes what it was fitted to, if it is not fitted yet.
 
     Raises:
         DataError: it is damaged, or of another agent; names ``where``.
+        ConfigError: it sees with another encoder.
     """
     try:
         arrays = load(data)
+        identity = metadata(data)
     except safetensors.SafetensorError as error:
         raise DataError(f"{where} is damaged ({error})") from error
-    return fill_parameters(template, arrays, where)
+    sight = {k.removeprefix(_SIGHT): arrays.pop(k) for k in list(arrays) if k.startswith(_SIGHT)}
+    if not template.sight.fitted:
+        template.sight.restore(sight, identity, where)
+    return Sighted(fill_parameters(template.agent, arrays, where), template.sight)
+
+
+def _arrays(agent: Agent) -> dict[str, np.ndarray]:
+    return {name: np.asarray(leaf) for name, leaf in _leaves(agent).items()}
 
 
 def fill_parameters(agent: Agent, arrays: dict[str, np.ndarray], where: str) -> Agent:

@@ -12,7 +12,8 @@ from typing import Any
 from silri.configs.run import RunConfig
 from silri.configs.serialize import FORMAT, load_config, to_json
 from silri.core.errors import RunFolderError
-from silri.data import files
+from silri.store.safety import files
+from silri.store.safety.space import check_writable, explained
 
 PACKAGES = ("silri", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "metaworld", "mujoco")
 
@@ -36,7 +37,23 @@ class RunFolder:
     checkpoints = property(lambda self: self.path / "checkpoints")
     policy = property(lambda self: self.path / "policy")
     loop = property(lambda self: self.path / "loop.json")
+    errors = property(lambda self: self.path / "errors.log")  # tracebacks of others' code
+    videos = property(lambda self: self.path / "videos")  # of evaluations: step_000005000/...
     curve = property(lambda self: self.path / "curve.png")
+
+    @staticmethod
+    def check_free(path: Path) -> None:
+        """Whether a new run may be made there.
+
+        Raises:
+            RunFolderError: the folder holds something already, or cannot be written.
+        """
+        check_writable(path)
+        if path.exists() and (not path.is_dir() or any(map(_counts, path.iterdir()))):
+            raise RunFolderError(
+                f"{path} exists and is not empty: go on with 'silri train --resume {path}', or "
+                "choose another folder with --out"
+            )
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> RunFolder:
@@ -45,14 +62,11 @@ class RunFolder:
         Raises:
             RunFolderError: the folder holds something already.
         """
-        if path.exists() and (not path.is_dir() or any(map(_counts, path.iterdir()))):
-            raise RunFolderError(
-                f"{path} exists and is not empty: go on with 'silri train --resume {path}', or "
-                "choose another folder with --out"
-            )
-        files.make_dir(path)
+        cls.check_free(path)
         folder = cls(path)
-        folder.write_config(config)
+        with explained(path, "the run folder"):
+            files.make_dir(path)
+            folder.write_config(config)
         return folder
 
     @classmethod

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+
+import jax
+import numpy as np
 
 from silri.agents.base import Agent, AgentConfig
+from silri.agents.stages import Stage
 from silri.core.seeding import Stream, rng
+from silri.core.transition import fake_batch
 from silri.data.episode import Episode
 from silri.data.mixer import Mixer
 from silri.data.statistics import largest_return
 from silri.nn.train_state import Info
+from silri.vision.sighted import Sighted
 
-PRETRAIN_CHUNK = 100  # gradient steps per dispatch
+CHUNK = 100  # gradient steps per dispatch of a stage that learns from guidance alone
 
 
 def reward_scale(config: AgentConfig, demonstrations: Iterable[Episode]) -> float:
@@ -22,12 +27,12 @@ def reward_scale(config: AgentConfig, demonstrations: Iterable[Episode]) -> floa
     """
     if not config.reward_unit:
         return 1.0
-    largest = largest_return(demonstrations, config.horizon[1])
+    largest = largest_return(demonstrations, config.discount)
     return config.reward_unit / largest if largest else 1.0
 
 
 def learn(
-    agent: Agent, mixer: Mixer, seed: int, iteration: int
+    agent: Agent, mixer: Mixer, seed: int, iteration: int, stage: str = "online"
 ) -> tuple[Agent, Info, dict[str, float]]:
     """One learner iteration; everything random in it derives from (seed, iteration).
 
@@ -35,37 +40,36 @@ def learn(
         The new agent and its metrics, not yet waited for, and the mix of the batch.
     """
     batch, mix = mixer.sample(rng(seed, Stream.REPLAY, iteration), agent.config.utd)
-    agent, info = agent.update(batch)
+    agent, info = agent.update(batch, stage)
     return agent, info, mix
 
 
-def learn_guidance(
-    agent: Agent, mixer: Mixer, seed: int, before: int, after: int
-) -> tuple[Agent, Info]:
-    """The burst an agent owes when intervention steps have grown from ``before`` to ``after``."""
-    owed = agent.guidance_updates_owed(before, after)
-    info: Info = {}
-    # Bursts of one length share compiled code.
-    unit = agent.guidance_updates_owed(0, 1 << 20) and agent.config.burst
-    for index in range(owed // unit if unit else 0):
-        generator = rng(seed, Stream.GUIDANCE_REPLAY, before, index)
-        batch = mixer.sample_guidance(generator, unit, agent.config.batch_size)
-        agent, info = agent.update_guidance(batch)
-    return agent, info
+def learn_from_guidance(
+    agent: Agent, mixer: Mixer, seed: int, stage: Stage, stop: Callable[[], bool]
+) -> Iterator[tuple[Agent, Info]]:
+    """A stage of gradient steps on demonstrations and interventions, :data:`CHUNK` a time.
 
+    ``stage.updates`` is rounded up to whole chunks, each one dispatch.
 
-def pretrain(
-    agent: Agent, mixer: Mixer, seed: int, stop: Any = lambda: False
-) -> tuple[Agent, Info]:
-    """``agent.config.pretrain_steps`` gradient steps on the guidance buffer.
-
-    Rounded up to whole chunks of :data:`PRETRAIN_CHUNK`, each one dispatch.
+    Yields:
+        The agent and the metrics after each chunk.
     """
-    info: Info = {}
-    for chunk in range(-(-agent.config.pretrain_steps // PRETRAIN_CHUNK)):
+    for chunk in range(-(-(stage.updates or 0) // CHUNK)):
         if stop():
-            break
+            return
         generator = rng(seed, Stream.PRETRAIN_REPLAY, chunk)
-        batch = mixer.sample_guidance(generator, PRETRAIN_CHUNK, agent.config.batch_size)
-        agent, info = agent.pretrain(batch)
-    return agent, info
+        batch = mixer.sample_guidance(generator, CHUNK, agent.config.batch_size)
+        agent, info = agent.update(batch, stage.name)
+        yield agent, info
+
+
+def warm_up(acting: Sighted, *, learning: bool = True) -> None:
+    """Compile what every step needs before the clock matters; nothing is learned."""
+    arrays = acting.sight.spec.observation.items()
+    zeros = {key: np.zeros(array.shape, array.dtype) for key, array in arrays}
+    acting.act(zeros, episode=0, step=0, explore=True)
+    if learning:
+        agent, config = acting.agent, acting.agent.config
+        shape = (config.utd, config.batch_size)
+        batch = fake_batch(acting.sight.seen, shape, columns=config.columns)
+        jax.block_until_ready(agent.update(batch)[1])

@@ -9,35 +9,46 @@ stopped.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn, cast
 
-import jax
 import numpy as np
 
+from silri.agents.base import Agent
 from silri.configs.run import RunConfig
 from silri.core.clock import Clock
-from silri.core.errors import EnvironmentFault
+from silri.core.commands import CommandQueue
 from silri.core.events import (
+    EpisodeBegan,
+    EpisodeDiscarded,
+    EpisodeEnded,
     EpisodeQuarantined,
     LearnerUpdated,
     Notice,
+    RunBegan,
     StepTaken,
     Subscriber,
 )
+from silri.core.protocols import Env, HasPrivileged, Live, Operator
 from silri.core.seeding import Stream, derive_seed, rng
 from silri.core.specs import Observation
-from silri.core.transition import Transition, fake_batch
-from silri.data import files
+from silri.core.transition import Transition
 from silri.data.episode import Episode, EpisodeBuilder
-from silri.data.store import EpisodeStore
-from silri.intervention.arbiter import Arbiter
+from silri.envs.registry import is_object
+from silri.runtime.autonomous import Drive, Evaluate, autonomous_in, noted
+from silri.runtime.contract import close_env, close_operator, required
+from silri.runtime.driver import Driver
+from silri.runtime.filming import Film
 from silri.runtime.folder import RunFolder
-from silri.runtime.loop import ControlLoop
-from silri.runtime.prepare import collect_demonstrations, make_operator
-from silri.runtime.rollout import FAULTS_IN_A_ROW, rollout
-from silri.runtime.session import Evaluate, Interrupted, Session, Summarise
+from silri.runtime.judging import LABELS, open_classifier
+from silri.runtime.learn import warm_up
+from silri.runtime.prepare import collect_demonstrations
+from silri.runtime.session import Interrupted, NewestAgent, Session, Summarise
+from silri.runtime.state import RunState
+from silri.store.safety import files
+from silri.store.store import EpisodeStore
 
 
 class LocalRun(Session):
@@ -47,42 +58,85 @@ class LocalRun(Session):
         config, folder: of the run.
         state: counters.
         agent: the newest parameters.
+        commands: anybody may put commands to the loop here, from any thread.
     """
 
     def __init__(
         self,
         config: RunConfig,
         folder: RunFolder,
+        env: Env,
+        operator: Operator,
         *,
         evaluate: Evaluate,
         summarise: Summarise,
         subscribers: Sequence[Subscriber] = (),
         stop: Callable[[], bool] = lambda: False,
         clock: Clock | None = None,
+        commands: CommandQueue | None = None,
+        keep_env: bool = False,
     ) -> None:
         """Open the folder's store and prepare everything but the agent.
+
+        Args:
+            config: of the run.
+            folder: of the run.
+            env: the run's environment, which is closed with the run unless ``keep_env``.
+            operator: demonstrates and intervenes; closed with the run, if it can be.
+            evaluate: measures a policy in the environment that it is given.
+            summarise: writes the summary.
+            subscribers: told of everything that happens; so is an operator that is one.
+            stop: asked before every step.
+            clock: of the run.
+            commands: from outside, taken in every step; see :attr:`commands`.
+            keep_env: ``env`` belongs to somebody who goes on with it.
 
         Raises:
             RunFolderError: another process runs here.
         """
-        self.env = config.env.create()
-        spec = self.env.env_spec
+        self.env, spec = env, env.env_spec
+        self.commands = commands = commands or CommandQueue()
         super().__init__(
             config,
             folder,
             spec,
-            evaluate=evaluate,
             summarise=summarise,
             subscribers=subscribers,
-            stop=stop,
+            stop=lambda: stop() or commands.stopping,
             clock=clock,
         )
-        self._operator = make_operator(config, self.env)
-        self._arbiter = Arbiter(spec.action, config.runtime.blend_steps)
-        names = self._entry.agent.diagnostic_names(config.agent, spec)
-        self.store = EpisodeStore(folder.episodes, folder.quarantine, spec, names)
-        self.version = 0  # Policy protocol: iterations behind the parameters that proposed
-        self._loop = ControlLoop(self.env, self, self._clock, config.runtime.rate_hz, self._alarm)
+        if isinstance(operator, Subscriber):
+            self._subscribers.append(operator)
+        self._evaluate, self._keep_env = evaluate, keep_env
+        # A simulation can be opened twice, and is then evaluated in the middle of an episode.
+        self._second_env: Env | None = None
+        self._simulated = isinstance(env, HasPrivileged) and not is_object(config.env_name)
+        self._evaluation_due = False
+        self._operator = operator
+        seen = self.sight.seen
+        names = self._entry.agent.diagnostic_names(config.agent, seen, config.augment)
+        self.store = EpisodeStore(folder.episodes, folder.quarantine, self.spec, names)
+        self._begins = RunBegan(
+            str(folder.path), self.spec, tuple(names), self._simulated, self.commands
+        )
+        # The agent and its iterations before the one that was started with the running step.
+        self._before_step: tuple[Agent, int] | None = None
+        self._driver = Driver(
+            config,
+            env,
+            NewestAgent(self),
+            self._operator,
+            clock=self._clock,
+            stop=self._stop,
+            commands=commands,
+            notify=self._say,
+            errors=folder.errors,
+            on_step=self._on_step,
+            while_stepping=self._while_stepping,
+            on_begin=self._on_begin,
+            classifier=open_classifier(config, spec, folder.path),
+            labels=folder.path / LABELS,
+        )
 
     # -- the run ------------------------------------------------------------------------------
 
@@ -93,30 +147,48 @@ class LocalRun(Session):
             Interrupted: asked to stop; a checkpoint of the last episode's end is saved.
         """
         try:
+            self._notify(self._begins)
             for message in self.store.messages:
                 self._notify(Notice(0, message))
             self._prepare()
             self._relearn()
-            if self._entry.agent.learns_online:
+            if self.config.agent.learns_online:
                 self._act()
             return self._finish()
         finally:
             self.store.close()
-            self.env.close()
+            for env in (None if self._keep_env else self.env, self._second_env):
+                if env is not None:
+                    close_env(env, self._say)
+            close_operator(self._operator, self._say)
             self._close()
 
     def _prepare(self) -> None:
         """The newest checkpoint, or demonstrations and a fresh, pre-trained agent."""
         resuming = self._load()
         if resuming:
-            self._operator.restore(self.state.operator)
+            with required("operator.restore"):
+                self._operator.restore(self.state.operator)
         else:
+            # A person needs time to pass as it does in life; a simulated one does not.
+            live = isinstance(self._operator, Live)
+            loop = self._driver.loop
             self.state.next_episode = collect_demonstrations(
-                self.config, self.env, self.store, self._stop, self._clock
+                self.config,
+                loop.env if live else self.env,
+                self._operator,
+                self.store,
+                self._stop,
+                loop.clock if live else self._clock,
+                self.commands,
+                self._notify,
+                self._driver.faults,
             )
+            loop.end_episode()  # its timing belongs to no episode of training
             if self._stop():
                 raise Interrupted
-            self.state.operator = dict(self._operator.state())
+            with required("operator.state"):
+                self.state.operator = dict(self._operator.state())
         counted = (
             self.store.read(index)
             for index, row in enumerate(self.store.rows)
@@ -150,8 +222,7 @@ class LocalRun(Session):
     def _act(self) -> None:
         """Episodes until the budget is reached; the last one is finished."""
         if self.config.runtime.rate_hz:
-            self._warm_up()
-        faults = 0
+            warm_up(self.acting)
         while self.state.env_steps < self.config.steps:
             index = self.state.next_episode
             builder = EpisodeBuilder(
@@ -160,77 +231,76 @@ class LocalRun(Session):
                 is_demo=False,
                 seed=derive_seed(self.config.seed, Stream.TRAIN_LAYOUT, index),
                 task=self.env.env_spec.name,
-                operator=self.config.operator.name,
+                operator=self.config.operator_name,
             )
-            with self._loop.episode():
-                outcome = rollout(
-                    self._loop.env,
-                    self._loop.policy,
-                    self._operator,
-                    self._arbiter,
-                    builder,
-                    rng=rng(self.config.seed, Stream.TRAIN_OPERATOR, index),
-                    on_step=self._on_step,
-                    stop=self._stop,
-                    clock=self._loop.clock,
-                )
+            outcome = self._driver.train(
+                builder, rng(self.config.seed, Stream.TRAIN_OPERATOR, index)
+            )
             self._log_loop()
+            self._notify(
+                EpisodeEnded(self.state.env_steps, index, "training", outcome.end, outcome.success)
+            )
             if outcome.end == "stopped":
                 self._interrupt()
-            if outcome.end == "finished":
-                faults = 0
+            elif outcome.end == "finished":
                 episode = builder.build(success=outcome.success)
                 self.store.commit(episode)
                 self._end_episode(episode)
-                continue
-            faults += 1
-            reason = outcome.reason or "abandoned by the operator"
-            if not len(builder) or faults == FAULTS_IN_A_ROW:
-                raise EnvironmentFault(
-                    f"{self.env.env_spec.name} failed at episode {index}: {reason}. Finished "
-                    f"episodes are safe; mend the environment and resume {self.folder.path}"
-                )
-            self._set_aside(builder, reason)
-
-    def _warm_up(self) -> None:
-        """Compile what every step needs before the clock matters; nothing is learned."""
-        config, spec = self.config.agent, self.spec
-        zeros = {key: np.zeros(array.shape, array.dtype) for key, array in spec.observation.items()}
-        self.agent.act(zeros, episode=0, step=0, explore=True)
-        batch = fake_batch(spec, (config.utd, config.batch_size))
-        jax.block_until_ready(self.agent.update(batch)[1])
+            elif outcome.end == "discarded":
+                self._discard(index)
+            else:
+                self._set_aside(builder, outcome.reason)
+            resume = f"go on with 'silri train --resume {self.folder.path}'"
+            self._driver.check_faults(builder, outcome, resume)
 
     def _set_aside(self, builder: EpisodeBuilder, reason: str) -> None:
         """Quarantine what there is; the step that failed counts if it was folded."""
-        step, agent, updates = self._before_iteration
-        if step == len(builder):
-            # Proposed, but nothing came of it: re-learning will not know of this iteration.
-            self.agent, self.state.updates = agent, updates
-        episode = builder.build(success=False)
-        taken = self.state.env_steps - self._episode_start
-        for _ in range(len(episode) - taken):
+        if len(builder) > self.state.env_steps - self._episode_start:
             self._count_step(by_person=False)  # folded, but refused before on_step heard of it
-        self.store.quarantine(episode, reason)
-        self._end_quarantined(builder.episode_id, reason)
+        elif self._before_step is not None:
+            # The environment failed in a step that is not stored. Re-learning will not know of
+            # the iteration that was started with it.
+            self.agent, self.state.updates = self._before_step
+        self._before_step = None
+        if len(builder):
+            self.store.quarantine(builder.build(success=False), reason)
+            self._end_quarantined(builder.episode_id, reason)
+        else:  # there is nothing to keep, and nothing to re-learn
+            self._say(f"episode {builder.episode_id} did not begin: {reason}")
+            self._close_episode(builder.episode_id)
 
-    # -- Policy protocol ------------------------------------------------------------------------
-
-    def propose(
-        self, observation: Observation, episode: int, step: int
-    ) -> tuple[np.ndarray, dict[str, float]]:
-        """Act with the newest parameters, then start this step's learner iteration.
-
-        The iteration runs while the environment steps; the next call waits for it.
-        """
-        action, diagnostics = self.agent.act(observation, episode=episode, step=step, explore=True)
-        self.version = self.state.updates
-        self._before_iteration = (step, self.agent, self.state.updates)
-        self._iterate_online()
-        return action, diagnostics
+    def _discard(self, episode_id: int) -> None:
+        """Go on as if the episode had never begun; only its number is used up."""
+        agent, state = self._snapshot
+        spent = self.state.eval_wall_s
+        self.agent, self.state = agent, RunState.from_json(copy.deepcopy(state))
+        self.state.eval_wall_s = spent
+        self._human_now, self._before_step, self._evaluation_due = 0, None, False
+        self.state.discarded += 1
+        self._notify(EpisodeDiscarded(self.state.env_steps, episode_id))
+        self._close_episode(episode_id)
 
     # -- one step, one episode --------------------------------------------------------------------
 
+    def _on_begin(self, builder: EpisodeBuilder, observation: Observation) -> None:
+        self._notify(
+            EpisodeBegan(
+                self.state.env_steps,
+                builder.episode_id,
+                "training",
+                builder.seed,
+                builder.task,
+                observation,
+            )
+        )
+
+    def _while_stepping(self) -> None:
+        """Start this step's learner iteration; the next proposal waits for it."""
+        self._before_step = (self.agent, self.state.updates)
+        self._iterate_online()
+
     def _on_step(self, transition: Transition, diagnostics: Mapping[str, float]) -> None:
+        self._before_step = None
         self._count_step(by_person=transition.is_intervention)
         self._notify(StepTaken(self.state.env_steps, transition, diagnostics))
 
@@ -243,28 +313,45 @@ class LocalRun(Session):
         self._human_now += by_person
         if self.state.env_steps % self.config.runtime.log_every == 0:
             self._log_learner()
-        if self.state.env_steps % self.config.evaluation.every == 0:
-            self._run_evaluation()
+        every = self.config.evaluation.every
+        if every and self.state.env_steps % every == 0:
+            if self._simulated:
+                self._run_evaluation()
+                self._driver.loop.restart()
+            else:
+                self._evaluation_due = True  # on the same robot: when the episode is over
 
-    def _run_evaluation(self) -> None:
-        super()._run_evaluation()
-        self._loop.restart()
+    def _measure(self) -> Mapping[str, float] | None:
+        env, drive = self.env, cast(Drive, self._driver.evaluate)
+        if self._simulated:
+            env = self._second_env = self._second_env or self.config.create_env()
+            alone = autonomous_in(env, self._stop, self._clock, self._driver.watcher)
+            drive = noted(alone, self._driver.keep_fault)
+        if keep := self.config.evaluation.videos:
+            folder = self.folder.videos / f"step_{self.state.env_steps:09d}"
+            drive = Film(folder, env, keep, self.spec.control_hz, self._say).of(drive)
+        metrics = self._evaluate(self.acting, self.spec, drive)
+        if metrics is not None and metrics.get("faults"):
+            broken = (
+                f"{metrics['faults']:.0f} of {metrics['episodes']:.0f} episodes of the evaluation"
+            )
+            self._say(f"{broken} broke, at last: {self._driver.faults.last}")
+        return metrics
 
     def _log_loop(self) -> None:
         """How well the rate was kept, if there is one."""
-        if metrics := self._loop.end_episode():
+        if metrics := self._driver.loop.end_episode():
             self._notify(LearnerUpdated(self.state.env_steps, metrics))
-            content = json.dumps(self._loop.summary()).encode()
+            content = json.dumps(self._driver.loop.summary()).encode()
             files.atomic_write(self.folder.loop, content, durable=False)
 
-    def _alarm(self, text: str, details: Mapping[str, float]) -> None:
-        self._notify(Notice(self.state.env_steps, text, details))
+    def _say(self, text: str, details: Mapping[str, float] | None = None) -> None:
+        self._notify(Notice(self.state.env_steps, text, details or {}))
 
     def _end_episode(self, episode: Episode) -> None:
         """A stored episode: learn from it, tell the operator, and perhaps save."""
         stats = self._take_in(episode)
-        self._operator.end_episode(stats)
-        self.state.operator = dict(self._operator.state())
+        self.state.operator = self._driver.tell_operator(episode.episode_id, stats)
         self._close_episode(episode.episode_id)
 
     def _end_quarantined(self, episode_id: int, reason: str) -> None:
@@ -279,6 +366,9 @@ class LocalRun(Session):
 
     def _close_episode(self, episode_id: int) -> None:
         self.state.next_episode = episode_id + 1
+        if self._evaluation_due:
+            self._evaluation_due = False
+            self._run_evaluation()
         self._remember()
         if self.state.env_steps - self._last_checkpoint >= self.config.runtime.checkpoint_every:
             self._checkpoint()
@@ -289,7 +379,7 @@ class LocalRun(Session):
         super()._remember()
         self._episode_start = self.state.env_steps
 
-    def _interrupt(self) -> None:
+    def _interrupt(self) -> NoReturn:
         """Save the last episode's end and stop; the running episode is not part of the run."""
         if self._snapshot[1]["env_steps"] != self._last_checkpoint:
             self._checkpoint()

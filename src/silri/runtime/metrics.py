@@ -10,7 +10,7 @@ from pathlib import Path
 from tensorboardX import SummaryWriter
 
 from silri.core.events import EpisodeFinished, EpisodeQuarantined, Evaluated, Event, LearnerUpdated
-from silri.data import files
+from silri.store.safety import files
 
 
 class MetricsWriter:

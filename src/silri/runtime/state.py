@@ -22,6 +22,7 @@ class RunState:
         intervention_steps: human-driven steps of training episodes.
         interventions: takeovers (0 -> 1 edges).
         quarantined: training episodes set aside.
+        discarded: training episodes that a person dropped; nothing else is known of them.
         evaluations: one record each: ``step``, ``success_rate``, ``successes``, ``episodes``,
             ``mean_success_length``, ``intervention_steps`` so far, the running episode's included.
         operator: the operator's own state.
@@ -38,6 +39,7 @@ class RunState:
     intervention_steps: int = 0
     interventions: int = 0
     quarantined: int = 0
+    discarded: int = 0
     evaluations: list[dict[str, float]] = field(default_factory=list)
     operator: dict[str, float] = field(default_factory=dict)
     metrics_rows: int = 0
@@ -57,7 +59,7 @@ class RunState:
             CheckpointError: of another version; names the fields.
         """
         names = {item.name for item in dataclasses.fields(cls)}
-        if set(data) != names:
-            odd = ", ".join(sorted(set(data) ^ names))
-            raise CheckpointError(f"the checkpoint's counters do not fit this version: {odd}")
+        if odd := (set(data) | {"discarded"}) ^ names:  # older checkpoints do not have that one
+            listed = ", ".join(sorted(odd))
+            raise CheckpointError(f"the checkpoint's counters do not fit this version: {listed}")
         return cls(**data)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from silri.data import files
+from silri.store.safety import files
 from tests.fakes.hub import Robot, Site
 
 

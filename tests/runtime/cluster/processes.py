@@ -20,19 +20,19 @@ from pathlib import Path
 
 import psutil
 
-from silri.data.dataset import read_dataset
-from silri.data.follow import Follower
 from silri.runtime.cluster.paths import LivePaths, read_record
+from silri.store.dataset import read_dataset
+from silri.store.follow import Follower
 from tests.fakes.gym_slow import IDENTIFIER
 
 ROOT = Path(__file__).resolve().parents[3]
 LONG = 300.0  # machines are shared: a test that hangs fails, one that is slow does not
 TASK = [
     *("--env", IDENTIFIER, "--env.gripper-dims", "3"),
-    *("--operator", "steady", "--operator.rescue-steps", "8"),
-    *("--operator.probability", "0.3", "--operator.hold", "2", "4"),
+    *("--operator", "steady", "--operator.gate.rescue-steps", "8"),
+    *("--operator.gate.probability", "0.3", "--operator.gate.hold", "2", "4"),
     *("--agent.trunk.hidden", "16", "16", "--agent.batch-size", "8"),
-    *("--agent.pretrain-steps", "20", "--data.demos", "2"),
+    *("--agent.stages.0.updates", "20", "--data.demos", "2"),
     *("--data.online-capacity", "50000", "--data.guidance-capacity", "50000"),
     *("--evaluation.every", "1000000", "--evaluation.episodes", "2"),
     *("--runtime.checkpoint-every", "100", "--runtime.log-every", "1000"),
@@ -67,7 +67,7 @@ class Place:
                 k: v for k, v in os.environ.items() if not k.startswith(("RAY_", "JAX_COMPILATION"))
             },
             "HOME": str(self.path / "home"),
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
             "RAY_TMPDIR": str(self.path / "ray"),
             # Not the suite's own: who is killed here may be writing an entry.
             "SILRI_COMPILATION_CACHE": os.environ["JAX_COMPILATION_CACHE_DIR"] + "-of-the-killed",
@@ -242,8 +242,8 @@ class Progress:
         self.learned = False
 
     def look(self):
-        """Robots that stored an episode, and whether one learner got on."""
-        self.robots |= {robot_of(e.origin) for e in self._follower.new() if e.origin}
+        """Robots that stored an episode of training, and whether one learner got on."""
+        self.robots |= {robot_of(e.origin) for e in self._follower.new() if not e.is_demo}
         record = read_record(LivePaths(self._run).progress)
         if not record or not psutil.pid_exists(record["pid"]):
             return self
@@ -264,8 +264,8 @@ class Progress:
 
 
 def stored(run):
-    """Numbers of the stored training episodes, by spool; each origin is there once."""
-    origins = [e.origin for e in read_dataset(run / "episodes") if not e.is_demo]
+    """Numbers of the stored episodes, by spool; each origin is there once."""
+    origins = [e.origin for e in read_dataset(run / "episodes")]
     assert len(origins) == len(set(origins))
     numbers = {}
     for origin in origins:

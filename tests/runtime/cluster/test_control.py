@@ -11,15 +11,24 @@ import numpy as np
 import pytest
 
 from silri.core.clock import FakeClock
+from silri.core.commands import Command, CommandQueue
 from silri.core.errors import DataError, EnvironmentFault, RunFolderError
+from silri.core.events import (
+    EpisodeDiscarded,
+    EpisodeFinished,
+    EpisodeQuarantined,
+    Evaluated,
+    Notice,
+    StepTaken,
+)
 from silri.core.seeding import Stream, derive_seed
-from silri.data import files
-from silri.data import spool as spool_module
-from silri.data.spool import Spool
-from silri.runtime.cluster import control as module
-from silri.runtime.cluster.control import RobotLoop, check_setup
+from silri.runtime.cluster import spool as spool_module
+from silri.runtime.cluster.control import BEAT_S, RobotLoop
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import read_record, write_record
+from silri.runtime.cluster.spool import Spool
+from silri.runtime.prepare import make_operator
+from silri.store.safety import files
 from tests.fakes.agent import registered
 from tests.fakes.cell import Cell, Faulty, Stop
 from tests.fakes.point import PointMass
@@ -166,7 +175,7 @@ def test_a_fault_goes_to_the_spool_with_its_reason(cell, kind):
 
 def test_ten_faults_in_a_row_stop_it(cell):
     everywhere = set(range(1000)) - {3}
-    with pytest.raises(EnvironmentFault, match=r"robot 'arm'.*not finite.*are safe"):
+    with pytest.raises(EnvironmentFault, match=r"not finite.*are safe.*start robot 'arm'"):
         cell.loop(99, env=Faulty(everywhere, at=1, kind="nan")).run()
     assert [bool(u.reason) for u in cell.episodes()] == [True] * 3 + [False] + [True] * 10
     assert cell.env.closed
@@ -174,31 +183,27 @@ def test_ten_faults_in_a_row_stop_it(cell):
     cell.loop(15).run()  # the lock is free
 
 
-def test_a_fault_in_the_first_step_stops_it(cell):
-    """There is nothing to keep, and it would fail again at once."""
-    with pytest.raises(EnvironmentFault, match="gripper fell off"):
-        cell.loop(99, env=Faulty({1}, at=1)).run()
+def test_an_episode_that_fails_in_its_first_step_leaves_nothing_and_the_next_begins(cell):
+    cell.loop(3, env=Faulty({1}, at=1)).run()
+    assert cell.spool.waiting() == [0, 2, 3]
+    assert {u.reason for u in cell.episodes()} == {""}
+    notes = [event.text for event in cell.recorder.of(Notice)]
+    assert notes == ["episode 1 did not begin: EnvironmentFault: the gripper fell off"]
+
+
+def test_ten_first_steps_that_fail_stop_it(cell):
+    with pytest.raises(EnvironmentFault, match=r"in 10 episodes in a row.*gripper fell off"):
+        cell.loop(99, env=Faulty(range(1, 1000), at=1)).run()
     assert cell.spool.waiting() == [0]
 
 
-def test_the_operators_state_survives_a_restart(cell, monkeypatch):
-    restored = []
-    make = module.make_operator
-
-    def watched(config, env):
-        operator = make(config, env)
-        original = operator.restore
-        operator.restore = lambda state: (restored.append(dict(state)), original(state))
-        return operator
-
-    monkeypatch.setattr(module, "make_operator", watched)
+def test_the_operators_state_survives_a_restart(cell):
     loop = cell.loop(4)
+    fresh = dict(loop._operator.state())
     loop.run()
-    assert restored == []
     state = dict(loop._operator.state())
-    assert state
+    assert state != fresh
     again = cell.loop(4)
-    assert restored == [state]
     assert dict(again._operator.state()) == state
     again.run()
 
@@ -216,7 +221,9 @@ def test_two_robots_have_other_layouts_and_other_noise(tmp_path):
     for name in ("left", "right"):
         cell = Cell(tmp_path / name, name)
         cell.publish(0)
-        cell.config = replace(cell.config, operator=replace(cell.config.operator, probability=0.0))
+        operator = cell.config.operator
+        nobody = replace(operator, gate=replace(operator.gate, probability=0.0))
+        cell.config = replace(cell.config, operator=nobody)
         loop = cell.loop(3)
         loop.run()
         seeds += [u.episode.seed for u in cell.episodes()]
@@ -269,7 +276,15 @@ def test_the_order_to_hold_is_obeyed_between_episodes(cell):
 def test_a_second_loop_on_the_same_spool_is_refused(cell):
     first = cell.loop(1)
     with pytest.raises(RunFolderError, match=f"in use by process {os.getpid()}"):
-        RobotLoop(cell.config, Spool(cell.spool.folder, "arm"), PointMass(), FakeClock(), bool)
+        RobotLoop(
+            cell.config,
+            Spool(cell.spool.folder, "arm"),
+            PointMass(),
+            make_operator(cell.config, PointMass()),
+            FakeClock(),
+            bool,
+            evaluate=lambda *_: None,
+        )
     first.run()
     cell.loop(2).run()
 
@@ -300,7 +315,7 @@ def test_the_heartbeat_goes_on_in_an_episode(tmp_path):
 
     stop.hook = hook
     cell.loop(stop=stop).run()
-    assert max(now - beat for now, beat in beats) <= module.BEAT_S + 0.5
+    assert max(now - beat for now, beat in beats) <= BEAT_S + 0.5
 
 
 # -- a full disk -----------------------------------------------------------------------------------
@@ -350,15 +365,125 @@ def test_an_episode_in_hand_waits_for_room(cell, monkeypatch, caplog, room_again
     assert caplog.text.count("stands still") == 1
 
 
-# -- the learner's setup ---------------------------------------------------------------------------
+# -- what the learner orders -----------------------------------------------------------------------
 
 
-def test_the_learners_spec_must_be_the_robots():
-    spec = PointMass().env_spec
-    check_setup({"spec": spec.to_json()}, spec)
-    check_setup({"spec": replace(spec, name="another", max_episode_steps=3).to_json()}, spec)
-    with pytest.raises(DataError, match="the observation of fake/one-arm on this robot is"):
-        check_setup({"spec": PointMass("two-arms").env_spec.to_json()}, spec)
-    other = PointMass("no-gripper").env_spec
-    with pytest.raises(DataError, match="the action of fake/one-arm on this robot"):
-        check_setup({"spec": replace(other, observation=spec.observation).to_json()}, spec)
+def test_it_says_what_it_observes_and_does(cell):
+    cell.loop(0).run()
+    record = read_record(cell.paths.spec)
+    assert record == {"spec": PointMass().env_spec.to_json(), "diagnostics": ["size"]}
+
+
+def orders(cell, **fields):
+    """Lies there as soon as the loop looks: it removes an earlier session's."""
+    return lambda: write_record(cell.paths.orders, {"phase": "starting", **fields})
+
+
+def test_demonstrations_are_recorded_before_there_are_parameters(tmp_path):
+    cell = Cell(tmp_path)
+    stop = Stop(cell.spool, 3)
+    stop.hook = orders(cell, demonstrate={"count": 3, "seeds": []})
+    cell.loop(stop=stop).run()
+    demos = [u.episode for u in cell.episodes()]
+    assert all(d.is_demo and d.success and d.frames["is_intervention"].all() for d in demos)
+    seeds = [d.seed for d in demos]
+    assert len(set(seeds)) == 3
+    # After a restart it goes on with what is missing: one is stored, three wait.
+    cell.spool.acknowledge(0)
+    stop = Stop(cell.spool, 4)
+    stop.hook = orders(cell, demonstrate={"count": 5, "seeds": seeds[:1]})
+    cell.loop(stop=stop).run()
+    assert len({u.episode.seed for u in cell.episodes()} | set(seeds)) == 5
+    assert read_record(cell.paths.control)["steps"] == 0
+
+
+def test_nobody_demonstrates_what_is_there(tmp_path):
+    cell = Cell(tmp_path)
+    stop = Stop(cell.spool, 1)
+
+    def hook():
+        write_record(cell.paths.orders, {"demonstrate": {"count": 2, "seeds": [1, 2]}})
+        stop.episodes = 0 if stop.asked > 20 else 1
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    assert cell.env.steps == 0
+
+
+def test_it_evaluates_when_it_is_told_to_with_the_parameters_that_are_meant(cell):
+    stop = Stop(cell.spool, 2)
+    asked = {"id": "one", "version": 3}
+
+    def hook():
+        write_record(cell.paths.orders, {"phase": "evaluating", "hold": True, "evaluate": asked})
+        if stop.asked == 20:
+            assert cell.env.resets == []  # these parameters are not here yet
+            cell.publish(3)
+        if cell.paths.evaluation.exists():
+            write_record(cell.paths.orders, {"phase": "training"})
+
+    stop.hook = hook
+    cell.loop(stop=stop).run()
+    record = read_record(cell.paths.evaluation)
+    assert (record["id"], record["version"]) == ("one", 3)
+    assert record["metrics"]["episodes"] == 2
+    layouts = [derive_seed(0, Stream.EVALUATION_LAYOUT, i) for i in range(2)]
+    assert cell.env.resets[:2] == layouts
+    assert [e.metrics["episodes"] for e in cell.recorder.of(Evaluated)] == [2]
+    assert cell.spool.waiting() == [0, 1]  # nothing of it is uploaded, and it is made once
+    assert cell.env.resets.count(layouts[0]) == 1
+
+
+# -- subscribers and commands ----------------------------------------------------------------------
+
+
+def test_subscribers_hear_what_they_hear_in_one_process(cell):
+    cell.loop(3, env=Faulty({1})).run()
+    steps = cell.recorder.of(StepTaken)
+    uploads = cell.episodes()
+    assert [e.env_step for e in steps] == list(range(1, len(steps) + 1))
+    assert len(steps) == sum(len(u.episode) for u in uploads)
+    assert [e.episode_id for e in cell.recorder.of(EpisodeFinished)] == [0, 2]
+    (aside,) = cell.recorder.of(EpisodeQuarantined)
+    assert (aside.episode_id, aside.reason) == (1, uploads[1].reason)
+    for event, upload in zip(
+        cell.recorder.of(EpisodeFinished), [uploads[0], uploads[2]], strict=True
+    ):
+        assert event.stats == upload.episode.stats()
+
+
+class At:
+    """Gives a command at a step of the session."""
+
+    def __init__(self, step, command):
+        self.step, self.command, self.queue = step, command, CommandQueue()
+
+    def on_event(self, event):
+        if isinstance(event, StepTaken) and event.env_step == self.step:
+            self.queue.put(self.command)
+
+
+def commanded(cell, step, command, episodes=3):
+    at = At(step, command)
+    loop = cell.loop(episodes, commands=at.queue)
+    loop._subscribers.append(at)
+    loop.run()
+
+
+def test_what_a_person_discards_is_not_kept(cell):
+    commanded(cell, 3, Command.DISCARD)
+    assert cell.spool.waiting() == [1, 2, 3]
+    assert [e.episode_id for e in cell.recorder.of(EpisodeDiscarded)] == [0]
+    assert read_record(cell.paths.control)["discarded"] == 1
+
+
+def test_a_person_says_success(cell):
+    commanded(cell, 3, Command.SUCCESS)
+    first = cell.episodes()[0].episode
+    assert (len(first), first.success, first.frames["terminated"][-1]) == (3, True, True)
+
+
+def test_a_person_stops_the_robot(cell):
+    commanded(cell, 30, Command.STOP, episodes=99)
+    assert 0 < len(cell.spool.waiting()) < 30
+    assert cell.env.closed

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import random
 import shutil
+from functools import partial
 
 import pytest
 
 from silri.runtime.cluster.parameters import unpack
 from silri.runtime.cluster.paths import SpoolPaths, read_record
+from silri.store.follow import Follower
+from silri.store.format import lerobot
 from tests.fakes.hub import AtWrite, Killed, Robot, Site, assert_delivered, publish
 
 
@@ -19,6 +22,22 @@ def test_episodes_arrive_in_order(site, robot):
     robot.drive()
     robot.step()
     assert_delivered(site, robot)
+
+
+def test_images_are_encoded_once_and_decoded_once_from_robot_to_learner(site, robot, monkeypatch):
+    counts = {"encode_images": 0, "decode_images": 0}
+
+    def count(name, original, images, *rest):
+        counts[name] += len(images)
+        return original(images, *rest)
+
+    for name in counts:
+        monkeypatch.setattr(lerobot, name, partial(count, name, getattr(lerobot, name)))
+    robot.drive(3)
+    robot.until_empty()
+    assert counts["decode_images"] == 0
+    images = sum(len(episode) + 1 for episode in Follower(site.run / "episodes").new())
+    assert counts == {"encode_images": images, "decode_images": images}
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])

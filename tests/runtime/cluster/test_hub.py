@@ -11,15 +11,16 @@ import threading
 import pytest
 
 from silri.core.errors import DataError, RunFolderError, UsageError
-from silri.data import files
-from silri.data.layout import ROW_PATH, file_path
-from silri.data.quarantine import read_quarantine
-from silri.data.spool import Upload, encode_upload
 from silri.runtime.cluster.hub import Hub
 from silri.runtime.cluster.parameters import unpack
 from silri.runtime.cluster.paths import PROTOCOL, read_record, write_record
-from tests.data.scenarios import episode
+from silri.runtime.cluster.spool import Upload, encode_upload
+from silri.store.format.encoded import encode
+from silri.store.format.layout import ROW_PATH, file_path
+from silri.store.safety import files
+from silri.store.safety.quarantine import read_quarantine
 from tests.fakes.hub import FPS, Site, publish
+from tests.store.scenarios import episode
 
 
 def register(hub, robot="arm", session="s1", host="cell-1", protocol=PROTOCOL):
@@ -28,7 +29,7 @@ def register(hub, robot="arm", session="s1", host="cell-1", protocol=PROTOCOL):
 
 def message(number, origin):
     made = dataclasses.replace(episode(number), origin=origin, is_demo=False)
-    return encode_upload(Upload(made, ""), FPS)
+    return encode_upload(Upload(encode(made, FPS), ""))
 
 
 def test_a_robot_gets_the_setup(site):
@@ -127,12 +128,15 @@ def test_before_the_learner_has_said_anything(site):
         "version": -1,
         "hold": False,
         "lag": 0,
+        "demonstrate": None,
+        "evaluate": None,
     }
 
 
 def test_robots_wait_while_the_learner_is_behind_and_alive(behind):
     alive = {"pid": os.getpid(), "learning": True}
     told = {"phase": "training", "version": 3, "hold": True, "lag": 8}
+    told |= {"demonstrate": None, "evaluate": None}
     assert orders(behind, **alive, learnt_steps=0) == told
     assert orders(behind, **alive, learnt_steps=1)["hold"] is False
     assert orders(behind, **alive | {"learning": False}, learnt_steps=0)["hold"] is False
@@ -151,9 +155,10 @@ def test_no_limit_holds_nobody(tmp_path):
 
 
 def test_demonstrations_are_not_the_learners_debt(tmp_path):
-    site = Site(tmp_path / "run", max_lag=1, demo_steps=4)
+    site = Site(tmp_path / "run", max_lag=1)
     register(site.hub)
-    site.hub.upload(message(0, "arm/a:0"))
+    demo = dataclasses.replace(episode(0), origin="arm/a:0", is_demo=True)
+    site.hub.upload(encode_upload(Upload(encode(demo, FPS), "")))
     told = orders(site, pid=os.getpid(), learning=True, learnt_steps=0)
     assert (told["hold"], told["lag"]) == (False, 0)
     site.kill()
@@ -276,3 +281,45 @@ def test_a_full_disk_does_not_stop_the_hub(site, monkeypatch):
 
     monkeypatch.setattr(files, "on_write", full)
     assert site.hub.tick() == ["robot 'arm' on cell-1 is connected"]
+
+
+# -- demonstrations and evaluations ----------------------------------------------------------------
+
+
+def test_one_robot_demonstrates_and_evaluates_and_another_when_it_is_away(tmp_path):
+    site = Site(tmp_path / "run", demos=2)
+    asked = {"id": "one", "version": 0}
+    publish(site.live, 0, evaluate=asked)
+    for name in ("left", "right"):
+        register(site.hub, robot=name)
+    first, second = (site.hub.beat(name, "s1", {}) for name in ("left", "right"))
+    assert first["demonstrate"] == {"count": 2, "seeds": []}
+    assert first["evaluate"] == asked
+    assert (second["demonstrate"], second["evaluate"]) == (None, None)
+    site.clock.advance(9)
+    site.hub.beat("right", "s1", {})
+    site.clock.advance(9)  # nobody has heard of the left one for long
+    assert site.hub.beat("right", "s1", {})["evaluate"] == asked
+    assert site.hub.beat("left", "s1", {})["evaluate"] is None
+    site.kill()
+
+
+def test_a_layout_is_demonstrated_once_and_no_more_than_wanted(tmp_path):
+    site = Site(tmp_path / "run", demos=1)
+    register(site.hub)
+    demo = dataclasses.replace(episode(1), is_demo=True)
+    for robot in ("left", "right"):
+        made = dataclasses.replace(demo, origin=f"{robot}/x:0")
+        answer = site.hub.upload(encode_upload(Upload(encode(made, FPS), "")))
+        assert answer["state"] == ("stored" if robot == "left" else "duplicate")
+    assert site.hub.beat("arm", "s1", {})["demonstrate"] is None
+    assert site.hub.beat("arm", "s1", {})["lag"] == 0  # a demonstration is no step of training
+    site.kill()
+
+
+def test_only_the_evaluation_that_is_asked_for_is_handed_on(site):
+    publish(site.live, 0, evaluate={"id": "two", "version": 0})
+    site.hub.evaluated("arm", {"id": "one", "metrics": {}})
+    assert not site.live.evaluation.exists()
+    site.hub.evaluated("arm", {"id": "two", "version": 0, "metrics": {"success_rate": 0.5}})
+    assert read_record(site.live.evaluation)["metrics"] == {"success_rate": 0.5}

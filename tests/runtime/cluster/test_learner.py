@@ -10,13 +10,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from silri.core.clock import FakeClock
 from silri.core.events import EpisodeFinished, Notice
-from silri.data import files
 from silri.runtime.checkpoint import tree_hash
 from silri.runtime.cluster.learner import IDLE_NOTICE_S
+from silri.runtime.cluster.paths import LivePaths
 from silri.runtime.export import decode_parameters
 from silri.runtime.folder import RunFolder
+from silri.runtime.prepare import collect_demonstrations, make_operator
 from silri.runtime.session import Interrupted
+from silri.store.safety import files
 from tests.fakes.agent import registered
 from tests.fakes.lab import STEPS, Lab, configuration
 
@@ -135,8 +138,8 @@ def test_what_is_published_when_idle_is_the_newest_agent(lab):
         learner.run()
     parameters = lab.published()
     assert parameters.version == learner.state.updates == 10
-    agent = decode_parameters(parameters.arrays, learner.agent, "here")
-    assert np.allclose(agent.weights, learner.agent.weights)
+    acting = decode_parameters(parameters.arrays, learner.acting, "here")
+    assert np.allclose(acting.agent.weights, learner.agent.weights)
     assert lab.progress()["version"] == 10
 
 
@@ -168,7 +171,7 @@ def test_stopped_and_resumed_it_is_the_run_that_was_never_stopped(lab, whole, up
     assert tree_hash(learner.agent) == whole
 
 
-@pytest.mark.parametrize("every", [13, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [13, pytest.param(4, marks=pytest.mark.slow)])
 def test_killed_before_any_write_and_resumed_it_is_that_run_too(
     tmp_path, whole, monkeypatch, every
 ):
@@ -189,7 +192,7 @@ def test_killed_before_any_write_and_resumed_it_is_that_run_too(
     monkeypatch.setattr(files, "on_write", None)
     assert len(calls) > 100
     for path in left:
-        lab.folder = RunFolder(path)
+        lab.folder, lab.live = RunFolder(path), LivePaths(path)
         learner = lab.learner()
         learner.run()
         assert (learner.state.env_steps, learner.state.updates) == (30, 30), path
@@ -276,12 +279,61 @@ def test_nobody_waits_for_a_fraction_of_an_iteration(tmp_path):
     lab.store.close()
 
 
-def test_evaluating_is_said_and_robots_may_wait_for_it(lab):
+def test_a_robot_evaluates_what_was_published_and_the_learner_waits_for_it(lab):
     lab.send(7)
     learner = lab.learner()
-    phases = []
-    original = learner._evaluate
-    learner._evaluate = lambda agent: phases.append(lab.progress()) or original(agent)
     learner.run()
-    assert [p["phase"] for p in phases] == ["evaluating", "evaluating", "finishing"][: len(phases)]
-    assert phases[0]["learning"] is True
+    assert [p["phase"] for p in lab.phases] == ["evaluating"] * 2 + ["finishing"]
+    assert lab.phases[0]["learning"] is True
+    for progress in lab.phases:
+        assert progress["evaluate"]["version"] == progress["version"]
+    rates = [e["success_rate"] for e in learner.state.evaluations]
+    assert rates == [0.5] * 3
+    assert lab.progress()["evaluate"] is None
+
+
+def test_nobody_evaluates_and_it_says_so_until_it_is_stopped(lab):
+    lab.send(7)
+    lab.answered = None
+    lab.deaf = True
+    learner = lab.learner(lambda lab, learner: lab.clock.now() > 2.5 * IDLE_NOTICE_S)
+    with pytest.raises(Interrupted):
+        learner.run()
+    waits = [n for n in lab.recorder.of(Notice) if "waits for a robot to evaluate" in n.text]
+    assert len(waits) == 2
+    assert learner.state.evaluations == []
+    lab.deaf = False
+    again = lab.learner()
+    again.run()
+    assert again.state.env_steps == 30
+
+
+def test_without_evaluations_nobody_is_asked(tmp_path):
+    lab = Lab(tmp_path / "run", configuration(every=0))
+    lab.send(7)
+    lab.learner().run()
+    assert lab.evaluated == []
+    summary = json.loads(lab.folder.summary.read_text())
+    assert (summary["success_rate"], summary["completed"]) == (None, True)
+    assert (lab.folder.policy / "policy.safetensors").is_file()
+    lab.store.close()
+
+
+def test_it_waits_for_the_demonstrations_of_a_robot(tmp_path):
+    lab = Lab(tmp_path / "run", configuration())
+    wanted = replace(lab.config, data=replace(lab.config.data, demos=lab.demos + 1))
+    env = lab.config.create_env()
+    operator = make_operator(wanted, env)
+
+    def one_more(lab, learner):
+        if lab.clock.now() > 1.5 * IDLE_NOTICE_S and lab.demos < wanted.data.demos:
+            collect_demonstrations(wanted, env, operator, lab.store, lambda: False, FakeClock())
+            lab.demos += 1
+        return one_when_idle(lab, learner)
+
+    learner = lab.learner(one_more, config=wanted)
+    learner.run()
+    assert learner.state.demo_episodes == lab.demos
+    waits = [n.text for n in lab.recorder.of(Notice)]
+    assert waits == ["the learner waits for 1 demonstrations of a robot"]
+    lab.store.close()

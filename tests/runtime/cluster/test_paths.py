@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from silri.data import files
 from silri.runtime.cluster.paths import (
     LivePaths,
     SpoolPaths,
@@ -14,6 +13,7 @@ from silri.runtime.cluster.paths import (
     read_record,
     write_record,
 )
+from silri.store.safety import files
 
 
 def test_a_record_is_read_as_it_was_written(tmp_path):

@@ -17,8 +17,8 @@ import numpy as np
 import psutil
 import pytest
 
-from silri.data.quarantine import read_quarantine
 from silri.runtime.cluster.paths import SpoolPaths, read_record
+from silri.store.safety.quarantine import read_quarantine
 from tests.fakes.wire import Wire
 from tests.runtime.cluster.processes import (
     KINDS,

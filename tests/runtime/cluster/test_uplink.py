@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from silri.core.clock import FakeClock
-from silri.data.spool import Spool
 from silri.runtime.cluster.parameters import Parameters, pack, unpack
 from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
+from silri.runtime.cluster.spool import Spool
 from silri.runtime.cluster.uplink import BACKOFF_S, Uplink, run_uplink
-from tests.data.scenarios import episode
 from tests.fakes.hub import Robot, assert_delivered, publish
+from tests.store.scenarios import episode
 
 
 def test_the_back_off_grows_and_starts_anew(site, robot):

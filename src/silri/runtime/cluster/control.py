@@ -1,8 +1,9 @@
 """The control loop of one robot: a plain process that owns the device and knows no network.
 
-It acts with the newest parameters that lie in its spool folder, and keeps every finished episode
-there. It never waits for the learner, with two exceptions, both between episodes: before the very
-first parameters have come (a robot is not driven by a random policy), and on the order to hold.
+It drives with the newest parameters that lie in its spool folder, and keeps every finished episode
+there. It also records the demonstrations and makes the evaluations that the learner orders. It
+never waits for the learner in an episode. Between episodes it waits for the very first parameters
+(a robot is not driven by a random policy) and on the order to hold.
 """
 
 from __future__ import annotations
@@ -10,31 +11,43 @@ from __future__ import annotations
 import logging
 import os
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from silri.agents.base import Agent
 from silri.agents.registry import load_agent
 from silri.configs.run import RunConfig
 from silri.core.clock import Clock
-from silri.core.errors import DataError, EnvironmentFault
-from silri.core.protocols import Env
+from silri.core.commands import CommandQueue
+from silri.core.errors import DataError
+from silri.core.events import (
+    EpisodeDiscarded,
+    EpisodeFinished,
+    EpisodeQuarantined,
+    Evaluated,
+    Event,
+    LearnerUpdated,
+    Notice,
+    StepTaken,
+    Subscriber,
+)
+from silri.core.protocols import Env, Live, Operator, Policy
 from silri.core.seeding import Stream, derive_seed, rng
-from silri.core.specs import EnvSpec, Observation
+from silri.core.specs import EnvSpec
 from silri.core.transition import Transition
-from silri.data import files
 from silri.data.episode import Episode, EpisodeBuilder
-from silri.data.lock import FolderLock
-from silri.data.spool import Spool
-from silri.intervention.arbiter import Arbiter
-from silri.runtime.cluster.parameters import unpack
+from silri.runtime.autonomous import Evaluate
 from silri.runtime.cluster.paths import SpoolPaths, leave_record, read_record, write_record
-from silri.runtime.export import decode_parameters
-from silri.runtime.loop import ControlLoop
-from silri.runtime.prepare import make_operator
-from silri.runtime.rollout import FAULTS_IN_A_ROW, Outcome, rollout
+from silri.runtime.cluster.policy import RobotPolicy
+from silri.runtime.cluster.spool import Spool, decode_upload
+from silri.runtime.contract import close_env, close_operator, required
+from silri.runtime.demos import record_demonstrations, set_aside
+from silri.runtime.driver import Driver
+from silri.runtime.judging import LABELS, open_classifier
+from silri.runtime.rollout import Outcome
+from silri.store.safety import files
+from silri.store.safety.lock import FolderLock
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,62 +56,13 @@ DISK_FULL = "standing still with an episode in hand: the disk is full"
 WAIT_S = 0.2  # how often a waiting loop looks at its orders
 
 
-class RobotPolicy:
-    """Acts with the newest parameters that the uplink has brought.
-
-    Attributes:
-        version: learner iterations behind them; -1 before the first.
-    """
-
-    def __init__(self, config: RunConfig, spec: EnvSpec, paths: SpoolPaths) -> None:
-        seed = derive_seed(config.seed, Stream.NETWORK_INIT)
-        self._agent: Agent = load_agent(config.agent_name).agent.create(
-            config.agent, spec, None, seed
-        )
-        self._template, self._path = self._agent, paths.policy
-        self._seen: tuple[int, int] | None = None
-        self.version = -1
-        self.noise = 0  # what exploration of this episode derives from
-
-    def refresh(self) -> bool:
-        """Take what is new; between episodes, or a robot would change its mind in one.
-
-        Returns:
-            Whether there is anything to act with.
-        """
-        try:
-            status = self._path.stat()
-            stamp = (status.st_ino, status.st_mtime_ns)  # each write makes a new file
-            if stamp != self._seen:
-                self._seen = stamp
-                parameters = unpack(self._path.read_bytes(), str(self._path))
-                self._agent = decode_parameters(parameters.arrays, self._template, str(self._path))
-                self.version = parameters.version
-        except FileNotFoundError:
-            pass
-        except DataError as error:  # keep what works; the next ones will come
-            _LOG.warning("%s; acting with version %d", error, self.version)
-        return self.version >= 0
-
-    def warm_up(self, spec: EnvSpec) -> None:
-        """Compile before the robot moves."""
-        zeros = {key: np.zeros(a.shape, a.dtype) for key, a in spec.observation.items()}
-        self._agent.act(zeros, episode=0, step=0, explore=True)
-
-    def propose(
-        self, observation: Observation, episode: int, step: int
-    ) -> tuple[np.ndarray, dict[str, float]]:
-        """One decision."""
-        del episode  # the robots' numbers overlap; their noise must not
-        return self._agent.act(observation, episode=self.noise, step=step, explore=True)
-
-
 class RobotLoop:
     """Episode after episode, until asked to stop or told that the run is done.
 
     Attributes:
         config: of the run, as the learner sent it.
         spool: where finished episodes go.
+        commands: anybody may put commands to the loop here, from any thread.
     """
 
     def __init__(
@@ -106,88 +70,120 @@ class RobotLoop:
         config: RunConfig,
         spool: Spool,
         env: Env,
+        operator: Operator,
         clock: Clock,
         stop: Callable[[], bool],
+        *,
+        evaluate: Evaluate,
+        subscribers: Sequence[Subscriber] = (),
+        commands: CommandQueue | None = None,
         before_episode: Callable[[], None] = lambda: None,
     ) -> None:
-        """Prepare everything but the parameters.
+        """Prepare everything but the parameters, and say what this robot observes and does.
 
         Args:
             config: of the run.
             spool: of this robot.
-            env: the robot.
+            env: the robot, which is closed with the loop.
+            operator: demonstrates and intervenes.
             clock: monotonic.
             stop: asked before every step.
+            evaluate: measures a policy when the learner orders it.
+            subscribers: told of the same events as in a run in one process. ``env_step`` counts
+                this robot's steps in this session, ``episode_id`` is its own number.
+            commands: from outside, taken in every step.
             before_episode: asks the system for precedence, say; called when all is compiled.
 
         Raises:
             RunFolderError: another control loop uses this spool.
-            SpecError: the learner's spec is not this environment's.
         """
-        self.config, self.spool, self._stop = config, spool, stop
+        self.config, self.spool = config, spool
+        self.commands = queue = commands or CommandQueue()
+        self._asked_to_stop = stop
+        self._evaluate, self._subscribers = evaluate, list(subscribers)
         self._before_episode = before_episode
         self._paths = SpoolPaths(spool.folder)
         self._lock = FolderLock(spool.folder)
         files.remove(self._paths.orders)  # of an earlier session: the uplink brings new ones
-        self._spec = env.env_spec
-        self._operator = make_operator(config, env)
-        if kept := read_record(self._paths.operator):
-            self._operator.restore(kept)
-        self._arbiter = Arbiter(self._spec.action, config.runtime.blend_steps)
+        self._spec = env.env_spec.at_rate(config.runtime.rate_hz)
+        agent = load_agent(config.agent_name).agent
         self._policy = RobotPolicy(config, self._spec, self._paths)
+        seen = self._policy.acting.sight.seen
+        names = agent.diagnostic_names(config.agent, seen, config.augment)
+        self._operator = operator
+        if kept := read_record(self._paths.operator):
+            with required("operator.restore"):
+                self._operator.restore(kept)
         self._number = spool.next_number()
-        self._counts = {"episodes": 0, "steps": 0, "faults": 0, "late": 0}
+        self._demonstrated: set[int] = set()  # layouts of this session's demonstrations
+        self._counts = {"episodes": 0, "steps": 0, "faults": 0, "discarded": 0, "late": 0}
         self._note = "starting"
         self._clock, self._env = clock, env
-        self._loop = ControlLoop(env, self._policy, clock, config.runtime.rate_hz, self._alarm)
+        self._driver = Driver(
+            config,
+            env,
+            self._policy,
+            self._operator,
+            clock=clock,
+            stop=self._stop,
+            commands=queue,
+            notify=self._alarm,
+            errors=self._paths.errors,
+            on_step=self._on_step,
+            classifier=open_classifier(config, self._spec, spool.folder),
+            labels=spool.folder / LABELS,
+        )
         self._next_beat = clock.now()
+        told = {"spec": self._spec.to_json(), "diagnostics": list(names)}
+        write_record(self._paths.spec, told, durable=True)  # for the uplink to pass on
 
     def run(self) -> None:
         """Drive.
 
         Raises:
-            EnvironmentFault: the environment failed :data:`FAULTS_IN_A_ROW` times in a row.
+            EnvironmentFault: the environment failed too often in a row.
             DataError: the disk is too full for another episode.
         """
-        faults = 0
         try:
-            self._policy.warm_up(self._spec)
-            while self._wait_for_orders():
+            self._policy.warm_up()
+            while (task := self._wait_for_orders()) is not None:
                 self.spool.check_room(_largest(self._spec))
                 self._before_episode()
-                with self._loop.episode():
-                    outcome, builder = self._episode()
-                if outcome.end == "stopped":
-                    return
-                faults = 0 if outcome.end == "finished" else faults + 1
-                reason = "" if outcome.end == "finished" else outcome.reason or "abandoned"
-                if len(builder):
-                    self._keep(builder, outcome.success, reason)
-                if faults and (not len(builder) or faults == FAULTS_IN_A_ROW):
-                    raise EnvironmentFault(
-                        f"{self._spec.name} failed at episode {self._number} of robot "
-                        f"'{self.spool.robot}': {reason}. Finished episodes are safe"
-                    )
+                task()
         finally:
             self._beat("stopped", force=True)
-            self._env.close()
+            close_env(self._env, lambda text: self._alarm(text, {}))
+            close_operator(self._operator, lambda text: self._alarm(text, {}))
             self._lock.release()
 
-    def _wait_for_orders(self) -> bool:
-        """Whether to drive one more episode; waits while there is nothing to drive with."""
+    def _wait_for_orders(self) -> Callable[[], None] | None:
+        """What to do next; waits while there is nothing to drive with. None: the end."""
         while not self._stop():
             orders = read_record(self._paths.orders)
             if orders.get("phase") == "done":
-                return False
+                return None
+            if wanted := orders.get("demonstrate"):
+                known = self._known_demonstrations(wanted["seeds"])
+                if len(known) < wanted["count"]:
+                    return lambda: self._demonstrate(wanted["count"], known)
             ready = self._policy.refresh()
+            asked = orders.get("evaluate")
+            if asked and asked["id"] != read_record(self._paths.evaluation).get("id"):
+                # A learner that has crashed may have gone back to an older version.
+                if self._policy.version >= asked["version"]:
+                    return lambda: self._measure(asked["id"])
+                ready = False  # its parameters are on their way
             if ready and not orders.get("hold"):
-                return True
+                return self._episode
             lag = orders.get("lag")
             self._beat(f"the learner is {lag} steps behind" if ready else "waiting for parameters")
             self._clock.sleep(WAIT_S)
-        return False
+        return None
 
-    def _episode(self) -> tuple[Outcome, EpisodeBuilder]:
+    # -- what may be ordered ----------------------------------------------------------------------
+
+    def _episode(self) -> None:
+        """One episode of training."""
         robot = zlib.crc32(self.spool.origin(0).encode())
         self._policy.noise = derive_seed(self.config.seed, Stream.ACTION_NOISE, robot, self._number)
         builder = EpisodeBuilder(
@@ -196,33 +192,92 @@ class RobotLoop:
             is_demo=False,
             seed=derive_seed(self.config.seed, Stream.TRAIN_LAYOUT, robot, self._number),
             task=self._spec.name,
-            operator=self.config.operator.name,
+            operator=self.config.operator_name,
         )
-        outcome = rollout(
-            self._loop.env,
-            self._loop.policy,
-            self._operator,
-            self._arbiter,
-            builder,
-            rng=rng(self.config.seed, Stream.TRAIN_OPERATOR, robot, self._number),
-            on_step=self._on_step,
-            stop=self._stop,
-            clock=self._loop.clock,
-        )
-        return outcome, builder
+        draws = rng(self.config.seed, Stream.TRAIN_OPERATOR, robot, self._number)
+        outcome = self._driver.train(builder, draws)
+        if outcome.end == "stopped":
+            return
+        if outcome.end == "discarded":
+            self._counts["discarded"] += 1
+            self._number += 1
+            self._notify(EpisodeDiscarded(self._counts["steps"], builder.episode_id))
+        else:
+            self._keep(builder, outcome)
+        remedy = f"start robot '{self.spool.robot}' again"
+        self._driver.check_faults(builder, outcome, remedy)
 
-    def _keep(self, builder: EpisodeBuilder, success: bool, reason: str) -> None:
-        episode = builder.build(success=success and not reason)
+    def _demonstrate(self, count: int, known: set[int]) -> None:
+        """Record what is missing of ``count`` demonstrations; the learner waits for them."""
+        sparse = self.config.sparse_rewards
+        live, loop = isinstance(self._operator, Live), self._driver.loop
+        for episode in record_demonstrations(
+            loop.env if live else self._env,
+            self._operator,
+            self.config.operator_name,
+            count=count,
+            seed=self.config.seed,
+            known_seeds=known,
+            first_id=self._number,
+            stop=self._stop,
+            clock=loop.clock if live else self._clock,
+            on_step=lambda *_: self._beat("demonstrating"),
+            commands=self.commands,
+            success_reward=self.config.env.success_reward if sparse else None,
+            refused=lambda text: self._alarm(text, {}),
+            broken=set_aside(None, self._driver.faults, lambda text: self._alarm(text, {})),
+            end_on_success=self.config.reward.model is not None,
+        ):
+            self._demonstrated.add(episode.seed)
+            self._add(episode, "")
+            self._number += 1
+        loop.end_episode()  # its timing belongs to no episode of training
+
+    def _known_demonstrations(self, stored: Sequence[int]) -> set[int]:
+        """Layouts that need no demonstration: stored, waiting in the spool, or on the way."""
+        if not self._demonstrated:  # a new session
+            waiting = (decode_upload(self.spool.read(n), "here") for n in self.spool.waiting())
+            self._demonstrated = {each.episode.seed for each in waiting if each.episode.is_demo}
+        return self._demonstrated | set(stored)
+
+    def _measure(self, order: str) -> None:
+        """The evaluation that the learner has asked for."""
+
+        def drive(policy: Policy, builder: EpisodeBuilder) -> Outcome:
+            return self._driver.evaluate(policy, builder, lambda *_: self._beat("evaluating"))
+
+        metrics = self._evaluate(self._policy.acting, self._spec, drive)
+        if metrics is not None:
+            version = self._policy.version
+            record = {"id": order, "version": version, "metrics": dict(metrics)}
+            write_record(self._paths.evaluation, record, durable=True)
+            self._notify(Evaluated(self._counts["steps"], metrics))
+
+    # -- one episode ------------------------------------------------------------------------------
+
+    def _keep(self, builder: EpisodeBuilder, outcome: Outcome) -> None:
+        """Into the spool, with the reason if it is for the quarantine."""
+        reason, steps = outcome.reason, self._counts["steps"]
+        self._counts["faults"] += bool(reason)
+        if not len(builder):  # nothing to keep: another episode has another number
+            self._alarm(f"episode {self._number} did not begin: {reason}", {})
+            self._number += 1
+            return
+        episode = builder.build(success=outcome.success and not reason)
         self._add(episode, reason)
         self._number += 1
         self._counts["episodes"] += 1
-        self._counts["faults"] += bool(reason)
-        if not reason:
-            self._operator.end_episode(episode.stats())
-            write_record(self._paths.operator, dict(self._operator.state()), durable=True)
-        if metrics := self._loop.end_episode():
+        if reason:
+            self._notify(EpisodeQuarantined(steps, builder.episode_id, reason))
+        else:
+            stats = episode.stats()
+            state = self._driver.tell_operator(builder.episode_id, stats)
+            write_record(self._paths.operator, state, durable=True)
+            self._notify(EpisodeFinished(steps, builder.episode_id, stats))
+        if metrics := self._driver.loop.end_episode():
             self._counts["late"] += int(metrics["loop/late"])
-            leave_record(self._paths.loop, self._loop.summary())
+            leave_record(self._paths.loop, self._driver.loop.summary())
+            self._notify(LearnerUpdated(steps, metrics))
         self._beat("driving", force=True)
 
     def _add(self, episode: Episode, reason: str) -> None:
@@ -239,9 +294,12 @@ class RobotLoop:
                 self._clock.sleep(WAIT_S)
 
     def _on_step(self, transition: Transition, diagnostics: Mapping[str, float]) -> None:
-        del transition, diagnostics
         self._counts["steps"] += 1
+        self._notify(StepTaken(self._counts["steps"], transition, diagnostics))
         self._beat("driving")
+
+    def _stop(self) -> bool:
+        return self._asked_to_stop() or self.commands.stopping
 
     def _beat(self, note: str, *, force: bool = False) -> None:
         """The heartbeat that the uplink passes on and the supervisor watches."""
@@ -252,8 +310,12 @@ class RobotLoop:
             leave_record(self._paths.control, record | self._counts)
 
     def _alarm(self, text: str, details: Mapping[str, float]) -> None:
-        del details
         _LOG.warning("robot '%s': %s", self.spool.robot, text)
+        self._notify(Notice(self._counts["steps"], text, details))
+
+    def _notify(self, event: Event) -> None:
+        for subscriber in self._subscribers:
+            subscriber.on_event(event)
 
 
 def _largest(spec: EnvSpec) -> int:
@@ -261,18 +323,3 @@ def _largest(spec: EnvSpec) -> int:
     arrays = spec.observation.values()
     step = sum(int(np.prod(a.shape)) * np.dtype(a.dtype).itemsize for a in arrays)
     return spec.max_episode_steps * (step + 64 * spec.action.size)
-
-
-def check_setup(setup: dict[str, Any], spec: EnvSpec) -> None:
-    """Whether the learner trains for this robot's observations and actions.
-
-    Raises:
-        DataError: if not; names what differs.
-    """
-    wanted, here = setup["spec"], spec.to_json()
-    odd = [key for key in ("observation", "action") if wanted[key] != here[key]]
-    if odd:
-        raise DataError(
-            f"the {odd[0]} of {spec.name} on this robot is {here[odd[0]]}; the learner was set up "
-            f"for {wanted[odd[0]]}"
-        )

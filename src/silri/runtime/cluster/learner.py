@@ -1,24 +1,28 @@
 """The learner of a cluster run: follows the store, learns on its schedule, publishes parameters.
 
-A plain process that knows no network: episodes appear in the run folder, parameters are laid down
-there. What it owes is counted in environment steps: ``runtime.updates_per_step`` learner iterations
-for each, never more, so that a robot that is away does not make it overfit. It checkpoints between
-episodes; resumed, it goes on with the episodes that it has not counted yet.
+A plain process that knows no network and opens no environment: episodes appear in the run folder,
+parameters are laid down there, and a robot evaluates them. What it owes is counted in environment
+steps: ``runtime.updates_per_step`` learner iterations for each, never more, so that a robot that is
+away does not make it overfit. It checkpoints between episodes; resumed, it goes on with the
+episodes that it has not counted yet.
 """
 
 from __future__ import annotations
 
 import os
-from typing import Any
+import uuid
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
 import jax
 
 from silri.core.events import Notice
-from silri.data.follow import Follower
+from silri.data.episode import Episode
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
-from silri.runtime.cluster.paths import LivePaths, write_record
+from silri.runtime.cluster.paths import LivePaths, read_record, write_record
 from silri.runtime.export import encode_parameters
 from silri.runtime.session import Interrupted, Session
+from silri.store.follow import Follower
 
 POLL_S = 0.1  # how often an idle learner looks for episodes
 IDLE_NOTICE_S = 30.0  # nothing came for so long: say so
@@ -36,6 +40,7 @@ class Learner(Session):
         """
         self._live = LivePaths(self.folder.path)
         self._phase, self._published = "starting", -1
+        self._asked: dict[str, Any] | None = None  # the evaluation that a robot is to make
         self._next_beat = self._heard = self._clock.now()
         try:
             self._begin()
@@ -53,8 +58,7 @@ class Learner(Session):
         resuming = self._load()
         follower = Follower(self.folder.episodes)
         if not resuming:
-            stored = list(follower.new())
-            demos = [episode for episode in stored if episode.is_demo]
+            demos = self._wait_for_demonstrations(follower)
             self.state.next_episode = 1 + max((e.episode_id for e in demos), default=-1)
             counted = demos
         else:
@@ -63,6 +67,56 @@ class Learner(Session):
         self._follower = Follower(self.folder.episodes, last_id=self.state.next_episode - 1)
         self._publish()
 
+    def _wait_for_demonstrations(self, follower: Follower) -> list[Episode]:
+        """Those that the run begins with; a robot records them.
+
+        Raises:
+            Interrupted: asked to stop before they were there.
+        """
+        wanted = self.config.data.demos if self.config.data.dataset is None else 0
+        demos: list[Episode] = []
+        while True:
+            demos += [episode for episode in follower.new() if episode.is_demo]
+            if len(demos) >= wanted:
+                return demos
+            if self._stop():
+                raise Interrupted
+            self._remind(f"the learner waits for {wanted - len(demos)} demonstrations of a robot")
+            self._say("starting")
+            self._clock.sleep(POLL_S)
+
+    def _measure(self) -> Mapping[str, float] | None:
+        """Let a robot measure the newest agent; the learner waits for it."""
+        if self._published != self.state.updates:
+            self._publish()
+        self._asked = {"id": uuid.uuid4().hex[:12], "version": self.state.updates}
+        self._say(self._phase, force=True)
+        try:
+            while (result := read_record(self._live.evaluation)).get("id") != self._asked["id"]:
+                if self._stop():
+                    return None
+                self._remind("the learner waits for a robot to evaluate the policy")
+                self._say(self._phase)
+                self._clock.sleep(POLL_S)
+        finally:
+            self._asked = None
+        if result["version"] != self.state.updates:  # after a crash it may have a newer one
+            text = f"the evaluation is of version {result['version']}, not {self.state.updates}"
+            self._notify(Notice(self.state.env_steps, text))
+        metrics: dict[str, float] = result["metrics"]
+        return metrics
+
+    def _interrupt(self) -> NoReturn:
+        self._save()
+        raise Interrupted
+
+    def _remind(self, text: str) -> None:
+        """Say what is waited for, now and then."""
+        now = self._clock.now()
+        if now - self._heard > IDLE_NOTICE_S:
+            self._heard = now
+            self._notify(Notice(self.state.env_steps, text))
+
     def _learn(self) -> None:
         """Until the budget's steps are in and learned from."""
         self._say("training")
@@ -70,8 +124,7 @@ class Learner(Session):
             self._consume()
             owed = self._owed()
             if self._stop():
-                self._save()
-                raise Interrupted
+                self._interrupt()
             if owed > 0:
                 self._iterate_once()
             elif self.state.env_steps >= self.config.steps:
@@ -94,7 +147,7 @@ class Learner(Session):
             self.state.next_episode = episode.episode_id + 1
             self._heard = self._clock.now()
             every = self.config.evaluation.every
-            if self.state.env_steps // every > before // every:
+            if every and self.state.env_steps // every > before // every:
                 self._say("evaluating")
                 self._run_evaluation()
                 self._say("training")
@@ -105,7 +158,7 @@ class Learner(Session):
         """Iterations that the steps so far still ask for."""
         if not len(self.mixer.online):
             return 0
-        done = self.state.updates - self.config.offline_updates
+        done = self.state.updates - self.config.agent.offline_iterations
         return int(self.state.env_steps * self.config.runtime.updates_per_step) - done
 
     def _iterate_once(self) -> None:
@@ -120,16 +173,12 @@ class Learner(Session):
     def _idle(self) -> None:
         if self._published != self.state.updates:
             self._publish()  # all is learned: nobody should act with less
-        now = self._clock.now()
-        if now - self._heard > IDLE_NOTICE_S:
-            self._heard = now
-            text = f"no episode for {IDLE_NOTICE_S:.0f} s: the learner waits for a robot"
-            self._notify(Notice(self.state.env_steps, text))
+        self._remind(f"no episode for {IDLE_NOTICE_S:.0f} s: the learner waits for a robot")
         self._clock.sleep(POLL_S)
 
     def _publish(self) -> None:
         """Lay down the newest parameters for the hub to hand out."""
-        parameters = Parameters(self.state.updates, encode_parameters(self.agent))
+        parameters = Parameters(self.state.updates, encode_parameters(self.acting))
         write_parameters(self._live.policy, pack(parameters))
         self._published = self.state.updates
         self._say(self._phase)
@@ -138,13 +187,13 @@ class Learner(Session):
         self._remember()
         self._checkpoint()
 
-    def _say(self, phase: str) -> None:
+    def _say(self, phase: str, *, force: bool = False) -> None:
         """Leave a sign of life; the hub reads it."""
         now = self._clock.now()
-        if phase == self._phase and now < self._next_beat:
+        if phase == self._phase and now < self._next_beat and not force:
             return
         self._phase, self._next_beat = phase, now + BEAT_S
-        done = self.state.updates - self.config.offline_updates
+        done = self.state.updates - self.config.agent.offline_iterations
         record = {
             "phase": phase,
             "pid": os.getpid(),
@@ -158,5 +207,6 @@ class Learner(Session):
             ),
             # Somebody may wait for it: evaluating and saving come to an end, too.
             "learning": phase in ("training", "evaluating"),
+            "evaluate": self._asked,
         }
         write_record(self._live.progress, record)

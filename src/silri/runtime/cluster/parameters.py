@@ -8,8 +8,8 @@ from typing import NamedTuple
 import msgpack
 
 from silri.core.errors import DataError
-from silri.data import files
-from silri.data.sealed import digest
+from silri.store.format.sealed import digest
+from silri.store.safety import files
 
 _MALFORMED = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 

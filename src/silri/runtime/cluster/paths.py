@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from silri.data import files
+from silri.store.safety import files
 
-PROTOCOL = 3  # raised when what uplink and hub tell each other changes, setups included
+PROTOCOL = 4  # raised when what uplink and hub tell each other changes, setups included
 
 
 class LivePaths:
@@ -21,6 +21,7 @@ class LivePaths:
     setup = property(lambda self: self.folder / "setup.json")  # what the hub needs to know
     policy = property(lambda self: self.folder / "policy.msgpack")  # newest parameters
     progress = property(lambda self: self.folder / "progress.json")  # of the learner
+    evaluation = property(lambda self: self.folder / "evaluation.json")  # the last result
     robots = property(lambda self: self.folder / "robots.json")  # who is connected
     ray = property(lambda self: self.folder / "ray.json")  # process and ports of the Ray head
     link = property(lambda self: self.folder / "link.json")  # heartbeat of the link
@@ -40,6 +41,9 @@ class SpoolPaths:
     control = property(lambda self: self.folder / "control.json")  # heartbeat of the loop
     operator = property(lambda self: self.folder / "operator.json")  # the operator's own state
     loop = property(lambda self: self.folder / "loop.json")  # timing of the control loop
+    spec = property(lambda self: self.folder / "spec.json")  # what the robot observes and does
+    evaluation = property(lambda self: self.folder / "evaluation.json")  # the last one made here
+    errors = property(lambda self: self.folder / "errors.log")  # tracebacks of others' code
 
 
 def write_record(path: Path, record: dict[str, Any], *, durable: bool = False) -> None:

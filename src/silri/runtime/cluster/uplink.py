@@ -15,7 +15,6 @@ from typing import Any, Protocol
 
 from silri.core.clock import Clock
 from silri.core.errors import DataError, SilriError, UsageError
-from silri.data.spool import Spool
 from silri.runtime.cluster.parameters import unpack, write_parameters
 from silri.runtime.cluster.paths import (
     PROTOCOL,
@@ -24,6 +23,7 @@ from silri.runtime.cluster.paths import (
     read_record,
     write_record,
 )
+from silri.runtime.cluster.spool import Spool
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,6 +71,8 @@ class Uplink:
         self._clock = clock
         self._session = spool.identity  # its successor is the same robot, and let in at once
         self._line: Connection | None = None
+        self._introduced = False  # on this line
+        self._evaluated = ""  # the evaluation that was handed over
         self._next_attempt = self._next_beat = clock.now()
         self._backoff = BACKOFF_S[0]
         self._newest = -1  # version that the hub has
@@ -90,6 +92,8 @@ class Uplink:
                     self._report(now)
                     return False
                 self._register()
+            if not self._introduced:
+                self._introduce()
             if now >= self._next_beat:
                 self._beat()
             if self._newest > self._version and now >= self._next_fetch:
@@ -108,7 +112,7 @@ class Uplink:
             self._line = None
 
     def _register(self) -> None:
-        self._line = self._connect()
+        self._line, self._introduced = self._connect(), False
         setup = self._call(
             "register",
             *(self.spool.robot, self._session, socket.gethostname(), PROTOCOL),
@@ -127,6 +131,20 @@ class Uplink:
         self._next_beat = self._clock.now()
         _LOG.warning("robot '%s' is connected", self.spool.robot)
 
+    def _introduce(self) -> None:
+        """Pass on what the control loop says of its robot, once it has said it."""
+        told = read_record(self._paths.spec)
+        if not told:
+            return
+        setup = self._call(
+            "introduce",
+            *(self.spool.robot, told["spec"], told["diagnostics"]),
+            timeout_s=UPLOAD_S,  # the hub may import a data set
+        )
+        if read_record(self._paths.setup) != setup:
+            write_record(self._paths.setup, setup, durable=True)
+        self._introduced = True
+
     def _beat(self) -> None:
         control = read_record(self._paths.control)
         status = {
@@ -138,6 +156,10 @@ class Uplink:
             "faults": control.get("faults", 0),
             "note": control.get("note", ""),
         }
+        done = read_record(self._paths.evaluation)
+        if done and done["id"] != self._evaluated:
+            self._call("evaluated", self.spool.robot, done)
+            self._evaluated = done["id"]
         orders = self._call("beat", self.spool.robot, self._session, status)
         self._newest = orders["version"]
         leave_record(self._paths.orders, orders)

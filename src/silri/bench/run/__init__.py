@@ -1,0 +1,1 @@
+"""Which cells there are, and running them: one core each, resumable."""

@@ -1,0 +1,263 @@
+"""The console's end of the line to the run: what it tells becomes what pages see."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from silri.console.archive import Archive
+from silri.console.curves import Curves
+from silri.console.desk import Desk
+from silri.console.mirror import Mirror
+from silri.console.narrate import (
+    actions_of,
+    camera_keys,
+    cameras_of,
+    diagnostics_of,
+    live_step,
+)
+from silri.console.painter import Painter
+from silri.console.record import RunRecord
+from silri.console.wire import TO_CONSOLE, WireError, body_size, pack, unpack
+from silri.core.specs import EnvSpec
+
+RETRY_S = 0.2
+BEHIND = 1 << 20  # bytes that the run has not taken; inputs are worth nothing by then
+_LOG = logging.getLogger(__name__)
+
+
+class Feed:
+    """Follows one run.
+
+    Attributes:
+        desk: of the pages.
+    """
+
+    def __init__(
+        self, port: int, secret: str, now: Callable[[], float], found: Callable[[Archive], None]
+    ) -> None:
+        """Prepare; :meth:`follow` does the work.
+
+        Args:
+            port: of the run, on loopback.
+            secret: that it wants to hear.
+            now: seconds of a monotonic clock.
+            found: told where the run's stored episodes are.
+        """
+        self._found = found
+        self._port, self._secret = port, secret
+        self.desk = Desk(self._to_run, self._want, now)
+        self._writer: asyncio.StreamWriter | None = None
+        self._painter: Painter | None = None
+        self._spec: EnvSpec | None = None
+        self._record: RunRecord | None = None
+        self._curves = Curves(1.0)
+        self._demonstrated = 0
+        self._human = self._length = 0
+        self._total = 0.0
+        self._diagnostics: list[str] = []
+        self._handlers: Mapping[str, Callable[[dict[str, Any]], None]] = {
+            "run": self._on_run,
+            "control": self._on_control,
+            "applied": self._on_applied,
+            "refused": self._on_refused,
+            "notice": self._on_notice,
+            "learner": self._on_learner,
+            "evaluation": self._on_evaluation,
+            "episode": self._on_episode,
+            "step": self._on_step,
+            "end": self._on_end,
+        }
+
+    async def follow(self) -> None:
+        """Connect, again and again, and tell the desk what the run says; until cancelled."""
+        while True:
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                try:
+                    await self._talk(reader, writer)
+                except WireError as error:
+                    _LOG.warning("the run's line broke: %s", error)
+                finally:
+                    self._writer = None
+                    writer.close()
+            await asyncio.sleep(RETRY_S)
+
+    def close(self) -> None:
+        """Let the mirror go."""
+        if self._painter is not None:
+            self._painter.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(pack({"kind": "hello", "token": self._secret}))
+        self._writer = writer
+        while True:
+            size = body_size(await reader.readexactly(4), TO_CONSOLE)
+            self._hear(unpack(await reader.readexactly(size)))
+
+    def _to_run(self, message: dict[str, Any]) -> None:
+        writer = self._writer
+        if writer is not None and writer.transport.get_write_buffer_size() < BEHIND:
+            writer.write(pack(message))
+
+    def _want(self, camera: int) -> None:
+        if self._painter is not None:
+            self._painter.want(camera)
+
+    # -- what the run says ---------------------------------------------------------------------
+
+    def _hear(self, message: dict[str, Any]) -> None:
+        handler = self._handlers.get(message["kind"])
+        if handler is None:
+            raise WireError(f"there is no message '{message['kind']}'")
+        handler(message)
+
+    def _on_run(self, message: dict[str, Any]) -> None:
+        if self._record is not None:
+            return  # the line broke, and we know it all
+        record = self._record = RunRecord.read(Path(message["folder"]))
+        spec = self._spec = EnvSpec.from_json(message["spec"])
+        self._diagnostics, drawn = message["diagnostics"], message["drawn"]
+        opens = (lambda: Mirror.of(record.env, record.env_config)) if drawn else None
+        archive = Archive(record, spec, opens)
+        entries = archive.library.entries()
+        self._curves = Curves.of(record, entries)
+        self._demonstrated = sum(entry.is_demo for entry in entries)
+        self._found(archive)
+        loop = asyncio.get_running_loop()
+
+        # The painter has a thread of its own; pages belong to the event loop.
+        def publish(camera: int, number: int, step: int, data: bytes) -> None:
+            loop.call_soon_threadsafe(self.desk.picture, camera, number, step, data)
+
+        def say(picture: str, text: str) -> None:
+            loop.call_soon_threadsafe(self._on_picture, picture, text)
+
+        def ready(mirror: Mirror | None) -> None:
+            view = None if mirror is None else mirror.view
+            loop.call_soon_threadsafe(self._open, drawn, view)
+
+        self._painter = Painter(opens, camera_keys(spec), publish, say, ready)
+
+    def _open(self, drawn: bool, view: Any) -> None:
+        """Everything is there: pages may come in."""
+        record, spec = self._record, self._spec
+        assert record is not None
+        assert spec is not None
+        hello = hello_of(record, spec, "live", cameras_of(spec, drawn=drawn), self._diagnostics)
+        if view is not None:
+            hello["view"] = {"scene": view}
+        self.desk.open(hello, lambda: self._curves.points)
+
+    def _on_picture(self, picture: str, text: str) -> None:
+        self.desk.say({"type": "picture", "picture": picture, "text": text})
+
+    def _on_control(self, message: dict[str, Any]) -> None:
+        self.desk.phase(message["phase"], message["reason"])
+
+    def _on_applied(self, message: dict[str, Any]) -> None:
+        self.desk.applied(message["page"], message["sequence"])
+
+    def _on_refused(self, message: dict[str, Any]) -> None:
+        self.desk.tell(message["page"], {"type": "refused", "text": message["text"]})
+
+    def _on_notice(self, message: dict[str, Any]) -> None:
+        self.desk.say({"type": "notice", "text": message["text"]})
+
+    def _on_learner(self, message: dict[str, Any]) -> None:
+        numbers = {"env_step": message["env_step"], "metrics": message["metrics"]}
+        self.desk.say({"type": "learner", **numbers})
+
+    def _on_evaluation(self, message: dict[str, Any]) -> None:
+        rate = message["metrics"].get("success_rate")
+        if rate is not None:
+            point = self._curves.evaluated(message["env_step"], rate)
+            self.desk.say({"type": "curves", "points": [point]})
+
+    def _on_episode(self, message: dict[str, Any]) -> None:
+        assert self._spec is not None
+        assert self._record is not None
+        self._human = self._length = 0
+        self._total = 0.0
+        done, of = message["env_step"], self._record.steps
+        if message["what"] == "demonstration":
+            done, of = self._demonstrated, self._record.demos
+        self.desk.say(
+            {
+                "type": "episode",
+                "episode": message["episode"],
+                "kind": message["what"],
+                "task": message["task"],
+                "done": done,
+                "of": of,
+                "limit": self._spec.max_episode_steps,
+            }
+        )
+        if self._painter is not None:
+            self._painter.begin(message["seed"], message["observation"])
+
+    def _on_step(self, message: dict[str, Any]) -> None:
+        assert self._spec is not None
+        self._length = message["step"] + 1
+        self._human += message["human"] is not None
+        self._total += message["reward"]
+        self.desk.say(live_step(message, self._spec.action))
+        if self._painter is not None:
+            self._painter.step(self._length, message["action"], message["observation"])
+
+    def _on_end(self, message: dict[str, Any]) -> None:
+        self.desk.say(
+            {
+                "type": "end",
+                "episode": message["episode"],
+                "kind": message["what"],
+                "end": message["end"],
+                "success": message["success"],
+                "length": self._length,
+                "return": round(self._total, 4),
+                "human_steps": self._human,
+            }
+        )
+        if message["end"] != "finished":
+            return
+        if message["what"] == "demonstration":
+            if message["success"]:  # others are not kept
+                self._demonstrated += 1
+                self._curves.demonstrated(self._human)
+            return
+        point = self._curves.trained(
+            message["env_step"], self._length, self._human, success=message["success"]
+        )
+        self.desk.say({"type": "curves", "points": [point]})
+
+
+def hello_of(
+    record: RunRecord, spec: EnvSpec, mode: str, cameras: list[str], diagnostics: list[str]
+) -> dict[str, Any]:
+    """What a page is told first.
+
+    Args:
+        record: of the run.
+        spec: of its environment.
+        mode: ``live`` or ``replay``.
+        cameras: that there are.
+        diagnostics: that its agent tells.
+    """
+    return {
+        "type": "hello",
+        "mode": mode,
+        "run": record.folder.resolve().name,
+        "agent": record.agent,
+        "env": record.env,
+        "operator": record.operator,
+        "rate_hz": record.rate_hz or spec.control_hz,
+        "actions": actions_of(spec.action),
+        "cameras": cameras,
+        "diagnostics": diagnostics_of(diagnostics),
+        "robots": ["robot-1"],
+        "steps": record.steps,
+    }

@@ -1,0 +1,204 @@
+// Wiring: messages change the state, the state is drawn, and what a person does is sent.
+
+import { Banner, put } from "./banner.js";
+import { Commands } from "./commands.js";
+import { Curves } from "./curves.js";
+import { Drive } from "./drive.js";
+import { listenToKeys } from "./keys.js";
+import { Library } from "./library.js";
+import { Map2D } from "./map.js";
+import { Notices } from "./notices.js";
+import { Gamepad, Joystick } from "./pads.js";
+import { Panels } from "./panels.js";
+import { Preferences } from "./preferences.js";
+import { Scene } from "./scene.js";
+import { Settings } from "./settings.js";
+import { Link } from "./socket.js";
+import { addNotice, apply, freshState } from "./state.js";
+
+const $ = (id) => document.getElementById(id);
+const token = new URLSearchParams(location.search).get("token");
+
+/** A path of the server, with the token if this page was opened with one. */
+function address(path) {
+  const url = new URL(path, document.baseURI);
+  if (token) url.searchParams.set("token", token);
+  return url.href;
+}
+
+const state = freshState();
+const settings = new Settings();
+const say = (text, kind = "notice") => {
+  addNotice(state, text, kind);
+  notices.render();
+};
+
+const link = new Link(address("ws").replace(/^http/, "ws"), {
+  onLink(name) {
+    if (name === "lost") drive.release("lost");
+    state.link = name;
+    state.everOpen = state.everOpen || name === "open";
+    if (name !== "open") state.roundTrip = null;
+    changed();
+  },
+  onMessage,
+  onFrame: (buffer) => scene.frame(buffer),
+});
+const send = (message) => link.send(message);
+
+const scene = new Scene($("scene"), send);
+const drive = new Drive({
+  ...{ state, send, settings, next: () => link.next(), changed },
+  released: () => joystick.release(),
+});
+const joystick = new Joystick(drive, { stick: $("stick"), lift: $("lift"), grip: $("grip") });
+const notices = new Notices($("notices"), state);
+const commands = new Commands($("commands"), $("confirm"), {
+  ...{ state, send, say, release: (reason) => drive.release(reason) },
+});
+const banner = new Banner(
+  {
+    ...{ banner: $("banner"), who: $("who"), hint: $("hint"), take: $("take"), give: $("give") },
+    ...{ title: $("episode-title"), task: $("episode-task"), place: $("episode-place") },
+    ribbon: $("ribbon"),
+  },
+  state,
+);
+const library = new Library($("episodes"), $("player"), {
+  ...{ state, scene, changed, say, address, release: () => drive.release("replay") },
+});
+const panels = new Panels($("why"), { state, seek: (step) => library.seek(step) });
+const curves = new Curves($("progress"), state);
+const map = new Map2D($("map"), { fetch: (path) => library.fetch(path) });
+const gamepad = new Gamepad(drive, () => changed());
+const preferences = new Preferences({ state, settings, drive, gamepad, scene, changed });
+
+let planned = 0;
+
+/** Draw the small things soon: everything but plots and pictures. */
+function changed() {
+  if (planned) return;
+  planned = requestAnimationFrame(() => {
+    planned = 0;
+    render();
+  });
+}
+
+function render() {
+  document.body.dataset.replay = String(state.replay !== null);
+  document.body.classList.toggle("driving", drive.driving);
+  joystick.reflect(drive.wish());
+  banner.render();
+  commands.render();
+  preferences.render();
+  $("approximate").hidden = state.picture.picture !== "approximate";
+  $("approximate").title = state.picture.text || "The picture is computed beside the run.";
+  scene.note(state.picture);
+  linkText();
+  panels.refresh();
+}
+
+function linkText() {
+  $("link").dataset.link = state.link;
+  const trip = state.roundTrip;
+  const texts = { connecting: "connecting", lost: "no connection" };
+  put($("link-text"), texts[state.link] || (trip === null ? "connected" : `${Math.round(trip)} ms`));
+}
+
+function onMessage(message) {
+  switch (apply(state, message)) {
+    case "hello":
+      greet();
+      break;
+    case "step":
+      changed();
+      break;
+    case "curves":
+      curves.refresh();
+      break;
+    case "end":
+      library.refresh();
+      changed();
+      break;
+    case "notice":
+      notices.render();
+      break;
+    case "pong":
+      drive.executed(state.applied);
+      linkText();
+      break;
+    case "nothing":
+      break;
+    default:
+      changed();
+  }
+}
+
+/** A (new) connection told what kind of run this is. */
+function greet() {
+  const { hello } = state;
+  document.body.dataset.mode = hello.mode;
+  document.title = `${hello.run} · silri`;
+  put($("run-name"), hello.run);
+  const robots = hello.robots.length > 1 ? [`${hello.robots.length} robots`] : [];
+  put($("run-facts"), [hello.agent, hello.env, ...robots].join(" · "));
+  if (!state.replay) scene.arrange(hello.cameras);
+  library.refresh(0);
+  curves.refresh();
+  if (hello.mode === "replay" && settings.tab === "why" && !state.replay) choose("episodes");
+  changed();
+}
+
+function choose(tab) {
+  document.body.dataset.tab = tab;
+  for (const button of document.querySelectorAll("[role=tab]")) {
+    button.setAttribute("aria-selected", String(button.dataset.tab === tab));
+  }
+  settings.set("tab", tab);
+  shown();
+}
+
+/** Draw what has become visible or has another size. */
+function shown() {
+  panels.refresh();
+  curves.refresh();
+  if ($("map").offsetParent !== null) map.shown();
+  banner.render();
+}
+
+for (const button of document.querySelectorAll("[role=tab]")) {
+  button.addEventListener("click", () => choose(button.dataset.tab));
+}
+$("take").addEventListener("click", () => send({ type: "take_control" }));
+$("give").addEventListener("click", () => send({ type: "give_control" }));
+$("open-settings").addEventListener("click", () => {
+  drive.release("settings");
+  preferences.open();
+});
+for (const dialog of document.querySelectorAll("dialog")) {
+  dialog.addEventListener("close", () => document.activeElement && document.activeElement.blur());
+}
+listenToKeys({
+  drive,
+  replayKey: (code) => library.key(code),
+  arm: (index) => preferences.chooseArm(index),
+  command(name) {
+    if (name !== "escape") commands.give(name);
+    else if (state.control.phase !== "paused") commands.give("pause");
+  },
+});
+addEventListener("resize", shown);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", shown);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden) shown();
+});
+addEventListener("pagehide", () => link.leave());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) link.comeBack();
+});
+
+// For tests, and for whoever wants to look: what the page knows.
+window.silri = { state, drive, scene, link, library, panels, settings };
+choose(settings.tab);
+render();
+link.connect();

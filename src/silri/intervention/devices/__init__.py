@@ -1,0 +1,1 @@
+"""Devices that a person drives with: gamepad, SpaceMouse, terminal, LeRobot's teleoperators."""

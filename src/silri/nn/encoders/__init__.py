@@ -1,0 +1,1 @@
+"""Image encoders: one small file each, frames to features, owned by the network that sees."""

@@ -1,0 +1,1 @@
+"""Success classifiers: labelled frames, a small network on frozen features, and who judges."""

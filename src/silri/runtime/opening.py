@@ -1,0 +1,49 @@
+"""Opening a run's environment and operator, each once in a process.
+
+They are checked before there is a run folder. Both may be devices that cannot be opened twice.
+"""
+
+from __future__ import annotations
+
+from silri.configs.run import RunConfig
+from silri.core.errors import SilriError
+from silri.core.protocols import Env, Operator
+from silri.runtime.checking import check_opened
+from silri.runtime.contract import close_env, close_operator
+from silri.runtime.filming import check_filmable
+from silri.runtime.judging import check_classifier
+from silri.runtime.prepare import make_operator
+
+
+def open_env_and_operator(config: RunConfig, env: Env | None = None) -> tuple[Env, Operator]:
+    """Open both, once, and refuse by name what breaks its contract.
+
+    Args:
+        config: of the run.
+        env: one that is open already; None opens the configuration's.
+
+    Raises:
+        ConfigError: the environment or the operator breaks its contract, or cannot be made; or the
+            success classifier looks through other cameras; or evaluations are to be filmed, and
+            there is nothing to see.
+        DataError: there is no success classifier where the configuration says.
+        MissingExtraError: evaluations are to be filmed, and PyAV is not installed.
+    """
+    given = env is not None
+    opened, operator = check_opened(
+        config.env_name,
+        config.create_training_env() if env is None else env,
+        lambda env: make_operator(config, env),
+        seed=config.seed,
+        demonstrates=config.data.dataset is None and bool(config.data.demos),
+    )
+    try:
+        check_classifier(config, opened.env_spec)
+        if config.evaluation.videos:
+            check_filmable(opened, "evaluation.videos")
+    except SilriError:
+        if not given:
+            close_env(opened, lambda text: None)
+        close_operator(operator, lambda text: None)
+        raise
+    return opened, operator

@@ -1,0 +1,1 @@
+"""What keeps a store whole: counted writes, locks, recovery and quarantine."""

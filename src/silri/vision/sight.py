@@ -1,0 +1,285 @@
+"""Eyes that do not learn: frames of cameras become features, once, when they arrive.
+
+::
+
+    frames (H, W, 3) uint8  --encoder-->  map (h, w, C)  --projection-->  features (F,) float16
+
+Or the map is kept whole, and each network learns where to look in it (``vision.keep maps``).
+
+The encoder is pretrained and frozen (:mod:`silri.nn.encoders`); the projection is fitted on the
+run's demonstrations and frozen then (:mod:`silri.vision.projection`). What an agent and its replay
+take is an observation whose cameras are features: vectors like any other. The store keeps frames.
+
+A step's features come from one call of fixed shape, whoever asks: they are the same, bit for bit,
+when a run is resumed and the stored frames are looked at again.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from silri.core.errors import ConfigError, DataError
+from silri.core.specs import ArraySpec, EnvSpec, Observation
+from silri.data.episode import Episode
+from silri.nn.encoders.backbone import Backbone, Params, load_backbone
+from silri.vision.config import VisionConfig
+from silri.vision.projection import Projection, fit
+
+REMEMBERED = 32_000_000  # bytes of features that are held on to, so that none is computed twice
+_KEPT = "float16"
+
+
+class Sight:
+    """What a run's agent sees of an observation.
+
+    Attributes:
+        spec: of the environment.
+        seen: the same with features in place of frames; what agents and replays are made for.
+        cameras: keys whose frames become features or maps; none where there is no camera, or where
+            frames are kept for encoders that learn. Then everything here is the identity.
+    """
+
+    def __init__(self, config: VisionConfig, spec: EnvSpec) -> None:
+        """Eyes for ``spec``, their projection not fitted yet.
+
+        Raises:
+            UnknownNameError, MissingExtraError, DataError: the encoder cannot be loaded.
+            ConfigError: its stride does not fit a camera's size.
+        """
+        cameras = [key for key, array in spec.observation.items() if array.is_image]
+        self.spec, self.seen = spec, spec
+        self.cameras = () if config.keep == "frames" else tuple(sorted(cameras))
+        self._config = config
+        self._projections: dict[str, Projection] = {}
+        self._memory: OrderedDict[bytes, dict[str, np.ndarray]] = OrderedDict()
+        self._remembered = 0  # bytes
+        self._backbone: Backbone
+        self._params: Params
+        if self.cameras:
+            self._backbone, self._params = load_backbone(config.encoder, config.weights)
+            for key in self.cameras:
+                _check_size(key, spec.observation[key], self._backbone)
+            kept = {key: ArraySpec(self._kept_shape(key), _KEPT) for key in self.cameras}
+            self.seen = replace(spec, observation={**spec.observation, **kept})
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it can see: always, if there is nothing to fit."""
+        return set(self._projections) == set(self._projected)
+
+    @property
+    def _projected(self) -> tuple[str, ...]:
+        return self.cameras if self._config.keep == "features" else ()
+
+    # -- seeing ---------------------------------------------------------------------------------
+
+    def __call__(self, observation: Observation) -> Observation:
+        """One observation as an agent takes it; what was seen before is not computed again.
+
+        Raises:
+            DataError: it is not fitted yet.
+        """
+        if not self.cameras:
+            return observation
+        key = self._digest(observation)
+        features = self._memory.get(key)
+        if features is None:
+            features = self._project(self._maps(observation))
+            self._memorise(key, features)
+        return {**observation, **features}
+
+    def batch(self, observations: Observation) -> Observation:
+        """Observations with one leading axis, or with none."""
+        lead = next(iter(observations.values())).ndim - len(
+            self.spec.observation[next(iter(observations))].shape
+        )
+        if not self.cameras or not lead:
+            return self(observations)
+        count = len(next(iter(observations.values())))
+        rows = [self(_row(observations, index)) for index in range(count)]
+        seen = {key: np.stack([row[key] for row in rows]) for key in self.cameras}
+        return {**observations, **seen}
+
+    def episode(self, episode: Episode) -> Episode:
+        """A stored episode as a replay takes it."""
+        if not self.cameras:
+            return episode
+        return replace(episode, observations=self.batch(episode.observations))
+
+    # -- fitting --------------------------------------------------------------------------------
+
+    def fit(self, episodes: Sequence[Episode]) -> None:
+        """Fit every camera's projection on the frames of ``episodes``, and remember them.
+
+        Raises:
+            DataError: there is none.
+        """
+        if self.fitted:
+            return
+        if not episodes:
+            raise DataError(
+                "nothing to fit what the cameras see on: with frozen features a run takes "
+                "demonstrations (--data.demos, --data.dataset), or --vision.keep frames"
+            )
+        self.fit_rows([_row(e.observations, i) for e in episodes for i in range(len(e) + 1)])
+
+    def fit_rows(self, rows: Sequence[Observation]) -> None:
+        """Likewise, on single observations; each needs the cameras only.
+
+        Raises:
+            DataError: fewer than two.
+        """
+        maps = [self._maps(row) for row in rows]
+        for camera in self._projected:
+            flat = np.stack([each[camera] for each in maps])
+            self._projections[camera] = fit(flat, self._config.size)
+        for row, each in zip(rows, maps, strict=True):
+            self._memorise(self._digest(row), self._project(each))
+
+    # -- what a disk holds ------------------------------------------------------------------------
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What was fitted, by name."""
+        return {
+            f"{camera}/{name}": np.asarray(getattr(projection, name))
+            for camera, projection in sorted(self._projections.items())
+            for name in ("mean", "weights")
+        }
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """Which encoder it is: its name, and the digest of its weights."""
+        if not self.cameras:
+            return {}
+        return {"encoder": self._backbone.name, "digest": self._backbone.digest}
+
+    def restore(
+        self, arrays: Mapping[str, np.ndarray], identity: Mapping[str, Any], where: str
+    ) -> None:
+        """Take what :meth:`arrays` gave.
+
+        Raises:
+            ConfigError: it was fitted for another encoder; names both.
+            DataError: an array is missing, or has another shape; names ``where``.
+        """
+        mine = self.identity
+        if dict(identity) != mine:
+            raise ConfigError(
+                f"{where} was fitted for the encoder {_named(identity)}; here is {_named(mine)}. "
+                "Features of one mean nothing to the other: give the encoder (--vision.encoder, "
+                "--vision.weights) that it was trained with"
+            )
+        wanted = {
+            f"{camera}/{name}": shape
+            for camera in self._projected
+            for name, shape in (
+                ("mean", (self._map_size(camera),)),
+                ("weights", (self._map_size(camera), self._config.size)),
+            )
+        }
+        found = {name: array.shape for name, array in arrays.items()}
+        if found != wanted:
+            odd = sorted(k for k in found | wanted if found.get(k) != wanted.get(k))[0]
+            raise DataError(f"'{odd}' in {where} has shape {found.get(odd)}, not {wanted.get(odd)}")
+        for camera in self._projected:
+            self._projections[camera] = Projection(
+                arrays[f"{camera}/mean"], arrays[f"{camera}/weights"]
+            )
+        self._memory.clear()
+        self._remembered = 0
+
+    # -- parts ------------------------------------------------------------------------------------
+
+    def _maps(self, observation: Observation) -> dict[str, np.ndarray]:
+        """Every camera's map of one observation, (M,) float32; frames of one size in one call."""
+        sizes: dict[tuple[int, ...], list[str]] = {}
+        for camera in self.cameras:
+            sizes.setdefault(self.spec.observation[camera].shape, []).append(camera)
+        maps: dict[str, np.ndarray] = {}
+        for cameras in sizes.values():
+            frames = np.stack([observation[camera] for camera in cameras])
+            found = np.asarray(_encode(self._backbone, self._params, frames))
+            maps |= dict(zip(cameras, found, strict=True))
+        return maps
+
+    def _project(self, maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not self.fitted:
+            raise DataError("what the cameras see is not fitted yet: there are no demonstrations")
+        if not self._projected:
+            return {
+                camera: maps[camera].reshape(self._kept_shape(camera)).astype(_KEPT)
+                for camera in self.cameras
+            }
+        return {
+            camera: np.asarray(_features(self._projections[camera], maps[camera]))
+            for camera in self.cameras
+        }
+
+    def _kept_shape(self, camera: str) -> tuple[int, ...]:
+        return (self._config.size,) if self._projected else self._map_shape(camera)
+
+    def _map_shape(self, camera: str) -> tuple[int, int, int]:
+        height, width, _ = self.spec.observation[camera].shape
+        stride = self._backbone.stride
+        return (height // stride, width // stride, self._backbone.channels)
+
+    def _map_size(self, camera: str) -> int:
+        return math.prod(self._map_shape(camera))
+
+    def _digest(self, observation: Observation) -> bytes:
+        hashed = hashlib.blake2b(digest_size=16)
+        for camera in self.cameras:
+            hashed.update(np.ascontiguousarray(observation[camera]).data)
+        return hashed.digest()
+
+    def _memorise(self, key: bytes, features: dict[str, np.ndarray]) -> None:
+        self._memory[key] = features
+        self._remembered += _size(features)
+        while self._remembered > REMEMBERED:
+            self._remembered -= _size(self._memory.popitem(last=False)[1])
+
+
+@functools.partial(jax.jit, static_argnames="backbone")
+def _encode(backbone: Backbone, params: Params, frames: jax.Array) -> jax.Array:
+    """(N, H, W, 3) uint8 -> (N, M) float32."""
+    return backbone.apply(params, frames).reshape(frames.shape[0], -1)
+
+
+@jax.jit
+def _features(projection: Projection, flat: jax.Array) -> jax.Array:
+    """(M,) -> (F,) float16."""
+    centred = (flat - projection.mean)[None]
+    features = jnp.matmul(centred, projection.weights, precision=jax.lax.Precision.HIGHEST)[0]
+    return features.astype(jnp.float16)
+
+
+def _size(features: Mapping[str, np.ndarray]) -> int:
+    return sum(array.nbytes for array in features.values())
+
+
+def _row(observations: Observation, index: int) -> Observation:
+    return {key: value[index] for key, value in observations.items()}
+
+
+def _named(identity: Mapping[str, Any]) -> str:
+    return f"'{identity.get('encoder')}' ({identity.get('digest')})" if identity else "none"
+
+
+def _check_size(key: str, array: ArraySpec, backbone: Backbone) -> None:
+    height, width, channels = (*array.shape, 0, 0, 0)[:3]
+    if channels != 3 or height % backbone.stride or width % backbone.stride:
+        raise ConfigError(
+            f"the camera '{key}' gives frames {array.shape}; encoder '{backbone.name}' takes "
+            f"(H, W, 3) with sides that are multiples of {backbone.stride}: resize them "
+            "(--env.image-size), or let a small encoder learn (--vision.keep frames)"
+        )
