@@ -186,3 +186,11 @@ def test_a_run_from_before_there_were_videos_has_none():
     data = to_json(EDITED)
     del data["evaluation"]["videos"]
     assert from_versioned(data, FORMAT, "config.json") == EDITED
+
+
+def test_a_run_from_before_people_had_habits_is_read():
+    data = text(EDITED)
+    for part, names in {"skill": ("habit", "other_habit", "errs"), "gate": ("late",)}.items():
+        for name in names:
+            del data["operator"][part][name]
+    assert from_versioned(data, FORMAT, "config.json") == EDITED

@@ -14,7 +14,12 @@ from silri.core.errors import ConfigError, UnknownNameError
 from silri.core.protocols import Operator, OperatorView, Privileged
 from silri.core.specs import ActionSpec
 from silri.intervention.gate import AlwaysGate, Gate, GateConfig
-from silri.intervention.operators import NoOperator, OperatorContext, SimulatedOperator
+from silri.intervention.operators import (
+    NoOperator,
+    OperatorContext,
+    SimulatedConfig,
+    SimulatedOperator,
+)
 from silri.intervention.registry import OPERATORS, create_operator, describe_operator
 from silri.intervention.skill import Skill, SkillConfig
 
@@ -103,6 +108,10 @@ def test_the_presets_are_designs() -> None:
         "careless",
         "keyboard",
         "tired",
+        "habit",
+        "two-hands",
+        "half",
+        "late",
         "none",
     ]
 
@@ -156,6 +165,9 @@ def test_the_description_has_every_number_that_differs(name: str) -> None:
             value = getattr(config, field.name)
             if value == getattr(default, field.name) or isinstance(value, bool):
                 continue
+            if isinstance(value, str):
+                assert value in text, field.name
+                continue
             for number in value if isinstance(value, tuple) else (value,):
                 assert f"{number:g}" in text or f"{number:.0%}" in text, field.name
 
@@ -173,6 +185,9 @@ def test_the_description_has_every_number_that_differs(name: str) -> None:
             r"operator\.skill\.key_steps\[0\] takes a whole number",
         ),
         (SkillConfig, {"mistake_steps": (5, 2)}, r"skill\.mistake_steps takes shortest <= longest"),
+        (SkillConfig, {"other_habit": (0.1,)}, r"skill\.other_habit needs operator\.skill\.habit"),
+        (SkillConfig, {"errs": "up"}, r"operator\.skill\.errs takes .everywhere., .left. or .right."),
+        (GateConfig, {"late": (5, 2)}, r"operator\.gate\.late takes shortest <= longest"),
         (GateConfig, {"hold": (5, 2)}, r"operator\.gate\.hold takes shortest <= longest"),
         (
             GateConfig,
@@ -267,6 +282,56 @@ def test_the_bias_is_drawn_at_each_takeover() -> None:
         seen.append(actions[0, :3])
     assert np.std(seen) == pytest.approx(0.2, rel=0.1)
     assert abs(np.mean(seen)) < 0.02
+
+
+def test_a_habit_is_the_same_in_every_episode_and_stronger_at_the_object() -> None:
+    skill = hand(SkillConfig(habit=(0.4, -0.2, 0.1), far=0.5, near=0.5))
+    for seed in (1, 2):
+        skill.begin_episode(np.random.default_rng(seed))
+        skill.take_over()
+        near = acts(skill, 2, [0.0, 0.0, 0.0, 1.0], 0.0)
+        far = acts(skill, 2, [0.0, 0.0, 0.0, 1.0], 1.0)
+        np.testing.assert_allclose(near[:, :3], [[0.4, -0.2, 0.1]] * 2, rtol=1e-6)
+        np.testing.assert_allclose(far, near * [0.5, 0.5, 0.5, 1.0], rtol=1e-6)
+    two_arms = acts(hand(SkillConfig(habit=(0.4, 0.1)), spec=ActionSpec(5)), 1, [0.0] * 5, 0.0)
+    np.testing.assert_allclose(two_arms[0], [0.4, 0.1, 0.4, 0.1, 0.4], rtol=1e-6)
+
+
+def test_two_people_take_turns_by_episodes() -> None:
+    skill = hand(SkillConfig(habit=(0.4,), other_habit=(-0.2,)))
+    firsts = []
+    for seed in range(200):
+        skill.begin_episode(np.random.default_rng(seed))
+        actions = []
+        for _ in range(2):  # takeovers of one episode are one person's
+            skill.take_over()
+            actions.append(acts(skill, 1, [0.0, 0.0, 0.0, 1.0])[0, 0])
+        assert actions[0] == actions[1]
+        firsts.append(actions[0])
+    assert set(np.round(firsts, 3)) == {np.float32(0.4), np.float32(-0.2)}
+    assert 70 < np.sum(np.asarray(firsts) > 0) < 130
+
+
+@pytest.mark.parametrize(("errs", "wrong"), [("left", -0.1), ("right", 0.1)])
+def test_who_errs_on_one_side_is_an_expert_on_the_other(errs: Any, wrong: float) -> None:
+    config = SimulatedConfig(SkillConfig(habit=(0.4, 0.1, 0.2), errs=errs, jitter=0.3))
+    operator = create_operator(config, OperatorContext(SPEC, "habit")).demonstrator()
+    for x, right in ((wrong, False), (-wrong, True)):
+        operator.begin_episode(np.random.default_rng(0))
+        for step in range(5):
+            seen = view(step, distance=x, expert=(0.2, 0.1, 0.0, 1.0))
+            action = operator.decide(seen).action
+            assert action is not None
+            assert np.allclose(action, [0.2, 0.1, 0.0, 1.0]) == right
+
+
+def test_who_is_late_comes_late_and_even_when_the_reason_is_gone() -> None:
+    gate = Gate(GateConfig(probability=1.0, window=1, late=(3, 3), hold=(2, 2)), None)
+    gate.begin_episode(np.random.default_rng(0))
+    driven = [gate.decide(2.0 if step == 0 else 0.0, None, step) for step in range(8)]
+    assert driven == [(False, False)] * 3 + [(True, True), (True, False)] + [(False, False)] * 3
+    gate.end_episode({"success": 0.0, "length": 8, "intervention_steps": 2})
+    assert gate.state()["used"] == 2
 
 
 def test_a_discrete_gripper_does_not_shake_and_a_continuous_one_does() -> None:

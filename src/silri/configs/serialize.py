@@ -45,6 +45,10 @@ _LATER_OF_ENV: Mapping[str, Mapping[str, Any]] = {
     },
     "reset_range": {"observation": "vector", "image_size": 128},
 }
+_LATER_OF_PEOPLE: Mapping[str, Mapping[str, Any]] = {
+    "skill": {"habit": [], "other_habit": [], "errs": "everywhere"},
+    "gate": {"late": [0, 0]},
+}
 
 
 def from_versioned(data: Any, version: Any, where: str) -> RunConfig:
@@ -86,6 +90,12 @@ def _with_later_fields(data: Any) -> Any:
         for known, fields in _LATER_OF_ENV.items():
             env = {**fields, **env} if known in env else env
         data["env"] = env
+    if isinstance(operator := data.get("operator"), dict):
+        data["operator"] = operator | {
+            part: {**fields, **operator[part]}
+            for part, fields in _LATER_OF_PEOPLE.items()
+            if isinstance(operator.get(part), dict)
+        }
     return data
 
 

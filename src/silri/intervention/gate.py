@@ -43,6 +43,8 @@ class GateConfig:
     rescue_steps: PositiveInt | None = None
     # probability per step of taking over while the robot asks for it; 0: ignores it
     answer: Share01 = 0.5
+    # shortest and longest time from having a reason to taking over, steps
+    late: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
     # shortest and longest hold, steps
     hold: tuple[PositiveInt, PositiveInt] = (5, 25)
     # human-driven steps of the whole run after which nobody takes over any more; None: no end
@@ -53,8 +55,12 @@ class GateConfig:
     memory: Annotated[float, Field(ge=1)] = 20.0
 
     def __post_init__(self) -> None:
-        if self.hold[0] > self.hold[1]:
-            raise ConfigError(f"operator.gate.hold takes shortest <= longest, got {self.hold}")
+        for name in ("late", "hold"):
+            low, high = getattr(self, name)
+            if low > high:
+                raise ConfigError(
+                    f"operator.gate.{name} takes shortest <= longest, got {(low, high)}"
+                )
 
     def describe(self) -> str:
         """One line with every number that matters."""
@@ -75,6 +81,8 @@ class GateConfig:
             f"{' or '.join(reasons) or 'there is a reason (none is set)'}, "
             f"holds {self.hold[0]}-{self.hold[1]} steps"
         )
+        if self.late[1]:
+            line += f", begins {self.late[0]}-{self.late[1]} steps late"
         if self.fading:
             line += (
                 f"; attention falls by {self.fading:.0%} as success (over about "
@@ -106,7 +114,7 @@ class Gate:
     def begin_episode(self, rng: np.random.Generator) -> None:
         """Every draw of the episode comes from ``rng``."""
         self._rng = rng
-        self._left = 0
+        self._left = self._wait = 0
         self._used_now = 0
         self._disagreements: deque[float] = deque(maxlen=self._config.window)
         self._places: deque[np.ndarray] = deque(maxlen=(self._config.stall_steps or 0) + 1)
@@ -129,8 +137,10 @@ class Gate:
             self._used + self._used_now >= self._config.budget
         )
         if spent:
-            self._left = 0
+            self._left = self._wait = 0
             return False, False
+        if self._wait:
+            return self._late()
         likely = self._attention() if self._reason(step) else 0.0
         if asked:
             likely = max(likely, self._config.answer)
@@ -138,11 +148,23 @@ class Gate:
         if begins:
             low, high = self._config.hold
             self._left = int(self._rng.integers(low, high, endpoint=True))
+            if self._config.late[1]:
+                self._wait = 1 + int(self._rng.integers(*self._config.late, endpoint=True))
+                return self._late()
         if self._left == 0:
             return False, False
         self._left -= 1
         self._used_now += 1
         return True, begins
+
+    def _late(self) -> tuple[bool, bool]:
+        """One step of a person who is not there yet: they come, whatever happens meanwhile."""
+        self._wait -= 1
+        if self._wait:
+            return False, False
+        self._left -= 1
+        self._used_now += 1
+        return True, True
 
     def end_episode(self, summary: Mapping[str, float]) -> None:
         """Remember how much of a success was the robot's own, and what it cost the person.

@@ -178,7 +178,8 @@ class SimulatedOperator:
         if not drives:
             return _NOT_ENGAGED
         distance = None if known is None else math.dist(known.hand, known.object)
-        return OperatorInput(engaged=True, action=self._skill.act(distance))
+        side = 0.0 if known is None else float(known.object[0])
+        return OperatorInput(engaged=True, action=self._skill.act(distance, side))
 
     def end_episode(self, summary: Mapping[str, float]) -> None:
         """Attention may change: see :class:`~silri.intervention.gate.GateConfig`."""

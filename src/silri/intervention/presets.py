@@ -25,3 +25,18 @@ TIRED = SimulatedConfig(
     SkillConfig(jitter=0.2, bias=0.15, delay=2, hesitation=0.08, hesitation_steps=(3, 8)),
     GateConfig(probability=0.08, fading=0.8),
 )
+# The error's direction matters: this one pushes a grasp off the object, others do no harm.
+HABIT = SimulatedConfig(SkillConfig(jitter=0.1, habit=(0.35, -0.21, 0.175), far=0.15, near=0.85))
+TWO_HANDS = SimulatedConfig(
+    SkillConfig(
+        jitter=0.1,
+        habit=(0.35, -0.21, 0.175),
+        other_habit=(-0.35, 0.21, 0.175),
+        far=0.15,
+        near=0.85,
+    )
+)
+HALF = SimulatedConfig(
+    SkillConfig(jitter=0.1, habit=(0.35, -0.21, 0.175), errs="right", far=0.15, near=0.85)
+)
+LATE = SimulatedConfig(SkillConfig(jitter=0.1, bias=0.05), GateConfig(late=(5, 15)))

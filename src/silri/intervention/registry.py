@@ -15,7 +15,7 @@ def _person(name: str, summary: str) -> Entry:
         name,
         "silri.intervention.operators:SimulatedOperator",
         summary,
-        presets=f"silri.intervention.presets:{name.upper()}",
+        presets=f"silri.intervention.presets:{name.upper().replace('-', '_')}",
     )
 
 
@@ -34,6 +34,10 @@ OPERATORS = Registry(
         _person(
             "tired", "knows how, but is slow, drifts off, and looks away once the robot succeeds"
         ),
+        _person("habit", "sure and wrong: always the same error near the object"),
+        _person("two-hands", "two people with opposite habits take turns"),
+        _person("half", "an expert on the left half of the table, sure and wrong on the right"),
+        _person("late", "does it right, but comes 5 to 15 steps late"),
         Entry("none", "silri.intervention.operators:NoOperator", "nobody ever intervenes"),
         Entry(
             "web",

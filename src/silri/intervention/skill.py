@@ -3,16 +3,20 @@
 The expert's action is clipped to [-1, 1] *before* it is perturbed, then again: Meta-World's experts
 reach 19, and noise on top of that would vanish. So 0.5 means half an action unit. In this order::
 
-    expert, clipped -> as it was `delay` steps ago -> one axis only -> + amount(d) x (bias + jitter)
+    expert, clipped -> as it was `delay` steps ago -> one axis only
+      -> + amount(d) x (habit + bias + jitter)
       -> hesitation (no motion) or mistake (a random direction) -> clipped, gripper to its class
 
     amount(d) = far + near exp(-(d / radius)^2),   d = metres from hand to object
+
+Jitter and bias make a person inconsistent. A habit makes one consistently wrong.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Literal
 
 import numpy as np
 
@@ -38,9 +42,16 @@ class SkillConfig:
     jitter: NonNegative = 0.0
     # standard deviation of the error drawn anew at every takeover, action units
     bias: NonNegative = 0.0
-    # share of jitter and bias that is there far from the object
+    # error that is always the same, action units; one number per dimension of motion, and the first
+    # again where there are more; (): none
+    habit: tuple[float, ...] = ()
+    # habit of a second person, who teaches in half of the episodes; (): there is nobody else
+    other_habit: tuple[float, ...] = ()
+    # where jitter, bias and habits are: everywhere, or while the object is at x < 0 (left), x > 0
+    errs: Literal["everywhere", "left", "right"] = "everywhere"
+    # share of jitter, bias and habits that is there far from the object
     far: NonNegative = 1.0
-    # share of jitter and bias that is added at the object
+    # share of jitter, bias and habits that is added at the object
     near: NonNegative = 0.0
     # distance from the object at which the added share has fallen to 1/e, metres
     radius: Positive = 0.08
@@ -68,19 +79,25 @@ class SkillConfig:
                 raise ConfigError(
                     f"operator.skill.{name} takes shortest <= longest, got {(low, high)}"
                 )
+        if self.other_habit and not self.habit:
+            raise ConfigError("operator.skill.other_habit needs operator.skill.habit beside it")
 
     def describe(self) -> str:
         """One line with every number that matters."""
         parts = []
-        if self.jitter or self.bias:
+        if self.jitter or self.bias or self.habit:
             share = f"{self.far:g} x "
             if self.near:
                 share = f"({self.far:g} + {self.near:g} exp(-(d/{self.radius:g} m)^2)) x "
             elif self.far == 1.0:
                 share = ""
-            parts.append(
-                f"error {share}(jitter {self.jitter:g} per step + bias {self.bias:g} per takeover)"
-            )
+            error = f"jitter {self.jitter:g} per step + bias {self.bias:g} per takeover"
+            if self.habit:
+                error += f" + always {_numbers(self.habit)}"
+            if self.other_habit:
+                error += f", or in half of the episodes {_numbers(self.other_habit)}"
+            where = "" if self.errs == "everywhere" else f", only with the object {self.errs}"
+            parts.append(f"error {share}({error}){where}")
         if self.delay:
             parts.append(f"reacts {self.delay} {'step' if self.delay == 1 else 'steps'} late")
         if self.hesitation:
@@ -96,6 +113,10 @@ class SkillConfig:
             low, high = self.key_steps
             parts.append(f"one axis at a time, for {low}-{high} steps each")
         return "; ".join(parts) or "the expert's own action"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
 
 
 class Skill:
@@ -118,6 +139,10 @@ class Skill:
         self._key = 0
         self._key_left = 0
         self._bias = np.zeros(len(self._continuous))
+        habit = self._config.habit
+        if self._config.other_habit and rng.random() < 0.5:
+            habit = self._config.other_habit
+        self._habit = np.resize(np.asarray(habit or 0.0), len(self._continuous))
 
     def observe(self, expert_action: np.ndarray) -> np.ndarray:
         """Look at what would be right now, in control or not: this is where reaction is slow.
@@ -144,11 +169,12 @@ class Skill:
             self._direction = rng.uniform(-1.0, 1.0, len(self._continuous))
             self._wrong_gripper = rng.random() < config.mistake_gripper
 
-    def act(self, distance: float | None) -> np.ndarray:
+    def act(self, distance: float | None, side: float = 0.0) -> np.ndarray:
         """The person's action (A,) in this step, after :meth:`observe`.
 
         Args:
             distance: hand to object in metres; None where nobody knows (then as at ``radius``).
+            side: the object's x in metres, for who errs on one side only.
         """
         config, rng = self._config, self._rng
         action = self._seen[0].copy()
@@ -167,11 +193,11 @@ class Skill:
             return action
         if config.one_axis:
             motion = self._pressed(motion)
-        if config.jitter or config.bias:
-            noise = config.jitter * rng.standard_normal(len(motion)) + self._bias
+        if config.jitter or config.bias or config.habit:
+            noise = config.jitter * rng.standard_normal(len(motion)) + self._bias + self._habit
             if config.one_axis:
                 noise *= motion != 0.0  # only the key that is held
-            motion = motion + self._amount(distance) * noise
+            motion = motion + self._amount(distance, side) * noise
         action[self._continuous] = motion
         return self._spec.snap(action)
 
@@ -191,8 +217,10 @@ class Skill:
         pressed[self._key] = motion[self._key]
         return pressed
 
-    def _amount(self, distance: float | None) -> float:
+    def _amount(self, distance: float | None, side: float) -> float:
         config = self._config
+        if config.errs != "everywhere" and (side < 0) != (config.errs == "left"):
+            return 0.0
         ratio = 1.0 if distance is None else distance / config.radius
         return config.far + config.near * math.exp(-ratio * ratio)
 
