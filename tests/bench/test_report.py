@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from silri.bench.report import sections
+from silri.bench.report.constants import constant_of
 from silri.bench.report.figures import draw_curves, looks
 from silri.bench.report.html import to_html
 from silri.bench.report.report import write_report
@@ -179,6 +180,25 @@ def test_the_operator_study_has_a_curve_over_people(tmp_path):
     for person in ("steady", "new", "careless"):
         assert f"## Operator {person}" in markdown
         assert (tmp_path / "report" / "figures" / f"{person}_curves_steps.png").is_file()
+
+
+def test_the_study_of_people_has_a_curve_over_constants(tmp_path):
+    silri = '[[variants]]\nlabel = "silri"'
+    constants = "".join(
+        f'[[variants]]\nlabel = "const_{value}"\nagent = "silri"\n'
+        f'overrides.agent = {{ multiplier = "const", initial_multiplier = {value} }}\n'
+        for value in (0.05, 5.0)
+    )
+    text = TOML.replace("seeds = 2", 'seeds = 2\nstudy = "people"')
+    results = results_of(tmp_path, text.replace(silri, constants + silri, 1))
+    assert [constant_of(v) for v in results.suite.variants] == [0.05, 5.0, None, None, None]
+    markdown, _ = written(tmp_path, results)
+    assert "(figures/constants.png)" in markdown
+
+    none = tmp_path / "none"
+    none.mkdir()
+    markdown, _ = written(none, results_of(none, text))
+    assert "constants.png" not in markdown
 
 
 def test_words_from_a_suite_are_text_not_markup(tmp_path):

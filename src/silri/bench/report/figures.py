@@ -119,8 +119,8 @@ def draw_curves(results: Results, person: str, path: Path, *, effort: bool) -> D
             fontsize=9.5,
         )
         figure.supylabel("success of autonomous evaluations", fontsize=9.5)
-        _legend(figure, axes, len(looks(results)))
-        _save(figure, path)
+        legend(figure, axes, len(looks(results)))
+        save(figure, path)
     against = "human seconds (demonstrations included)" if effort else "environment steps"
     return Drawn(
         path,
@@ -192,7 +192,7 @@ def _draw_rows(
             panel.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
             panel.grid(axis="x", visible=True)
             panel.tick_params(axis="y", labelcolor=INK)
-        _save(figure, path)
+        save(figure, path)
 
 
 def _seeds(count: int) -> str:
@@ -249,8 +249,8 @@ def draw_skill(results: Results, path: Path) -> Drawn | None:
                 ha="right",
                 rotation_mode="anchor",
             )
-        _legend(figure, [grid[0][0]], len(looks(results)))
-        _save(figure, path)
+        legend(figure, [grid[0][0]], len(looks(results)))
+        save(figure, path)
     return Drawn(
         path,
         "Every algorithm against the person's skill, from the expert (0) to ever larger errors; "
@@ -350,7 +350,7 @@ def _panels(count: int) -> tuple[Figure, list[Axes]]:
     return figure, axes[:count]
 
 
-def _legend(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
+def legend(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
     """One for the whole figure: every label once, whichever panel it is in."""
     entries: dict[str, Any] = {}
     for panel in axes:
@@ -361,7 +361,7 @@ def _legend(figure: Figure, axes: Sequence[Axes], columns: int) -> None:
     )
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a small PNG, replaced in one step.
 
     A figure has few colours: a palette makes the file about a third as large. It holds no date and

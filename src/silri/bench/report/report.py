@@ -9,6 +9,7 @@ from pathlib import Path
 
 from silri.bench.report import figures, sections
 from silri.bench.report.aggregate import import_rliable
+from silri.bench.report.constants import draw_constants
 from silri.bench.report.figures import Drawn
 from silri.bench.report.html import to_html
 from silri.bench.results import Results
@@ -156,6 +157,9 @@ def _study(results: Results, gallery: _Gallery) -> Iterator[str]:
     if results.suite.study == "operators":
         yield "## How much the person matters"
         yield gallery.show("skill", partial(figures.draw_skill, results))
+    elif results.suite.study == "people":
+        yield "## When a multiplier per state matters"
+        yield gallery.show("constants", partial(draw_constants, results))
     elif results.suite.study == "ablation":
         yield "## What each part contributes"
         for person in results.suite.people:
