@@ -239,6 +239,7 @@ def test_wrong_arguments_are_usage_errors_that_leave_nothing_behind(silri, argum
         (["--env", "Pendulum-v1", "--operator", "none"], "operator 'none' cannot demonstrate"),
         (["--env", "Pendulum-v1", "--data.dataset", "demos"], "there is no folder demos"),
         (["--expert-run", "elsewhere"], "elsewhere"),
+        (["--start-from", "elsewhere"], "elsewhere/policy holds no exported policy"),
         (["--env", "Pendulum-v1"], "operator 'heterogeneous' needs an expert"),
     ],
 )

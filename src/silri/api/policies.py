@@ -13,7 +13,7 @@ from silri.configs.run import RunConfig
 from silri.core.errors import NonFiniteError, SpecError
 from silri.core.specs import EnvSpec, Observation
 from silri.runtime.backend import prepare_jax
-from silri.runtime.export import DESCRIPTION, load_policy
+from silri.runtime.export import load_policy, policy_folder
 from silri.vision.sighted import Sighted
 
 
@@ -122,7 +122,5 @@ def load(path: str | Path) -> Policy:
         observation, *_ = env.step(policy(observation))
     """
     prepare_jax()
-    path = Path(path)
-    folder = path if (path / DESCRIPTION).is_file() else path / "policy"
-    acting, config, spec = load_policy(folder)
-    return Policy(acting, config, spec, path)
+    acting, config, spec = load_policy(policy_folder(path))
+    return Policy(acting, config, spec, Path(path))

@@ -133,7 +133,8 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
 
     prepare_jax(decides=True)
     config = from_versioned(setup["run"], setup.get("format"), str(paths.setup))
-    env, operator = open_env_and_operator(with_kept_classifier(config, chosen.spool))
+    kept = with_kept_classifier(config, chosen.spool)
+    env, operator = open_env_and_operator(kept, learns=False)
     if "spec" in setup:
         check_same_spec(chosen.robot, env.env_spec.to_json(), setup["spec"])
 

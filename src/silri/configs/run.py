@@ -91,6 +91,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)  # of the policy alone
     steps: NonNegativeInt = 5_000  # environment steps of training; the last episode is finished
     expert_run: str | None = None  # run folder whose policy is the operator's expert
+    start_from: str | None = None  # run or export whose policy the agent's begins as
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0  # every random draw derives from it
 
     def __post_init__(self) -> None:

@@ -80,7 +80,7 @@ def _with_later_fields(data: Any) -> Any:
     """``data`` with what its format did not have yet when it was written."""
     if not isinstance(data, dict):
         return data
-    data = dict(data)
+    data = {"start_from": None, **data}  # every policy began anew
     for section, fields in _LATER_SECTIONS.items():
         whole = section in ("vision", "reward")  # nothing of it was there
         given = data.get(section, {} if whole else None)

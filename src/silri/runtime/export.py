@@ -43,6 +43,12 @@ def export_policy(acting: Sighted, config: RunConfig, spec: EnvSpec, folder: Pat
     files.atomic_write(folder / DESCRIPTION, json.dumps(description, indent=2).encode())
 
 
+def policy_folder(path: str | Path) -> Path:
+    """Where the policy of ``path`` is: an export as it is, or a run's ``policy``."""
+    path = Path(path)
+    return path if (path / DESCRIPTION).is_file() else path / "policy"
+
+
 def load_policy(folder: Path) -> tuple[Sighted, RunConfig, EnvSpec]:
     """Read what :func:`export_policy` wrote; optimisers start afresh.
 

@@ -12,21 +12,25 @@ from silri.runtime.checking import check_opened
 from silri.runtime.contract import close_env, close_operator
 from silri.runtime.filming import check_filmable
 from silri.runtime.judging import check_classifier
-from silri.runtime.prepare import make_operator
+from silri.runtime.prepare import check_start, make_operator
 
 
-def open_env_and_operator(config: RunConfig, env: Env | None = None) -> tuple[Env, Operator]:
+def open_env_and_operator(
+    config: RunConfig, env: Env | None = None, *, learns: bool = True
+) -> tuple[Env, Operator]:
     """Open both, once, and refuse by name what breaks its contract.
 
     Args:
         config: of the run.
         env: one that is open already; None opens the configuration's.
+        learns: here, too: what the policy starts from is on this machine.
 
     Raises:
         ConfigError: the environment or the operator breaks its contract, or cannot be made; or the
             success classifier looks through other cameras; or evaluations are to be filmed, and
-            there is nothing to see.
-        DataError: there is no success classifier where the configuration says.
+            there is nothing to see; or the policy to start from does not fit.
+        DataError: there is no success classifier, or no policy to start from, where the
+            configuration says.
         MissingExtraError: evaluations are to be filmed, and PyAV is not installed.
     """
     given = env is not None
@@ -39,6 +43,8 @@ def open_env_and_operator(config: RunConfig, env: Env | None = None) -> tuple[En
     )
     try:
         check_classifier(config, opened.env_spec)
+        if learns:
+            check_start(config, opened.env_spec)
         if config.evaluation.videos:
             check_filmable(opened, "evaluation.videos")
     except SilriError:

@@ -1,16 +1,20 @@
-"""What a run starts from: its operator, its demonstrations."""
+"""What a run starts from: its operator, its demonstrations, a policy that was trained before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
+from silri.agents.base import Agent
+from silri.agents.registry import load_agent
+from silri.agents.start import start_from
 from silri.configs.run import RunConfig
 from silri.core.clock import Clock
 from silri.core.commands import CommandQueue
 from silri.core.errors import ConfigError
 from silri.core.events import Event, Notice
 from silri.core.protocols import Env, Operator
+from silri.core.specs import EnvSpec
 from silri.intervention.operators import OperatorContext
 from silri.intervention.registry import create_operator
 from silri.runtime.demos import (
@@ -19,9 +23,11 @@ from silri.runtime.demos import (
     set_aside,
     telling,
 )
-from silri.runtime.export import load_policy
+from silri.runtime.export import load_policy, policy_folder
 from silri.runtime.faults import FaultLog
 from silri.store.store import EpisodeStore
+from silri.vision.files import load_sight
+from silri.vision.sight import Sight
 
 
 def make_operator(config: RunConfig, env: Env) -> Operator:
@@ -41,6 +47,35 @@ def make_operator(config: RunConfig, env: Env) -> Operator:
             )
         expert = trained.act_deterministic
     return create_operator(config.operator, OperatorContext.of(env, config.operator_name, expert))
+
+
+def started_from(config: RunConfig, agent: Agent, sight: Sight) -> tuple[Agent, list[str]]:
+    """A fresh agent with the policy of ``config.start_from``, and what is to be said of that.
+
+    ``sight`` takes that policy's eyes, if it is not fitted yet.
+
+    Raises:
+        DataError: there is no policy there.
+        ConfigError: it is another network, observes or does something else, or sees by another
+            encoder.
+    """
+    if config.start_from is None:
+        return agent, []
+    folder = policy_folder(config.start_from)
+    trained, _, _ = load_policy(folder)
+    if not sight.fitted:
+        load_sight(sight, folder)
+    agent, notes = start_from(agent, trained.agent, config.start_from)
+    return agent, [f"the policy begins as that of {config.start_from}", *notes]
+
+
+def check_start(config: RunConfig, spec: EnvSpec) -> None:
+    """Whether the policy to start from fits, before anything is written: see started_from."""
+    if config.start_from is None:
+        return
+    sight = Sight(config.vision, spec.at_rate(config.runtime.rate_hz))
+    kind = load_agent(config.agent_name).agent
+    started_from(config, kind.create(config.agent, sight.seen, 0, config.augment), sight)
 
 
 def collect_demonstrations(

@@ -42,6 +42,7 @@ from silri.runtime.export import export_policy
 from silri.runtime.folder import RunFolder
 from silri.runtime.learn import CHUNK, learn, learn_from_guidance, reward_scale
 from silri.runtime.metrics import MetricsWriter
+from silri.runtime.prepare import started_from
 from silri.runtime.state import RunState
 from silri.vision.files import load_sight, save_sight
 from silri.vision.sight import Sight
@@ -135,6 +136,10 @@ class Session:
             resume_rows=self.state.metrics_rows,
         )
         self._subscribers.insert(0, self._metrics)
+        if not resuming:
+            self.agent, notes = started_from(self.config, self.agent, self.sight)
+            for note in notes:
+                self._notify(Notice(0, note))
         episodes, demos = self._see(episodes), []
         for episode in episodes:
             self.mixer.add(episode)
@@ -148,7 +153,7 @@ class Session:
         known = demos[: self.state.demo_episodes]
         self.mixer.reward_scale = reward_scale(self.config.agent, known)
         if not resuming:
-            if demos:
+            if demos and self.config.start_from is None:
                 statistics = observation_statistics(demos, floor=self.config.data.std_floor)
                 self.agent = self.agent.normalised_by(statistics)
             self._learn_offline()
