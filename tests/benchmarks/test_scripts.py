@@ -71,6 +71,11 @@ RUNS = [
         ),
     ),
     Run(
+        "benchmarks/operations.py",
+        "--batch 32 --iterations 2",
+        (r"one iteration at batch 32: [\d.]+ ms", r"matrix products +[1-9]\d*%"),
+    ),
+    Run(
         "benchmarks/calql.py",
         "--figure calql.png --seeds 1 --offline 20 --online 20",
         (r"CQL: after the offline stage", r"Cal-QL: after the offline stage"),
