@@ -327,6 +327,9 @@ def test_who_errs_on_one_side_is_an_expert_on_the_other(errs: Any, wrong: float)
             action = operator.decide(seen).action
             assert action is not None
             assert np.allclose(action, [0.2, 0.1, 0.0, 1.0]) == right
+        pushed = operator.decide(view(5, distance=-x, expert=(0.2, 0.1, 0.0, 1.0))).action
+        assert pushed is not None  # where it began is what counts
+        assert np.allclose(pushed, [0.2, 0.1, 0.0, 1.0]) == right
 
 
 def test_who_is_late_comes_late_and_even_when_the_reason_is_gone() -> None:

@@ -168,7 +168,8 @@ class SimulatedOperator:
                 "privileged() with a scripted one, and no trained policy was handed in; "
                 "it takes such an environment, a checkpoint as expert, or operator 'none'"
             )
-        right = self._skill.observe(expert_action)
+        side = 0.0 if known is None else float(known.object[0])
+        right = self._skill.observe(expert_action, side)
         difference = right - view.policy_action
         disagreement = math.sqrt(float(difference @ difference))
         place = None if known is None else np.concatenate((known.hand, known.object))
@@ -178,8 +179,7 @@ class SimulatedOperator:
         if not drives:
             return _NOT_ENGAGED
         distance = None if known is None else math.dist(known.hand, known.object)
-        side = 0.0 if known is None else float(known.object[0])
-        return OperatorInput(engaged=True, action=self._skill.act(distance, side))
+        return OperatorInput(engaged=True, action=self._skill.act(distance))
 
     def end_episode(self, summary: Mapping[str, float]) -> None:
         """Attention may change: see :class:`~silri.intervention.gate.GateConfig`."""

@@ -47,7 +47,7 @@ class SkillConfig:
     habit: tuple[float, ...] = ()
     # habit of a second person, who teaches in half of the episodes; (): there is nobody else
     other_habit: tuple[float, ...] = ()
-    # where jitter, bias and habits are: everywhere, or while the object is at x < 0 (left), x > 0
+    # where jitter, bias and habits are: everywhere, or if the object begins at x < 0 (left), x > 0
     errs: Literal["everywhere", "left", "right"] = "everywhere"
     # share of jitter, bias and habits that is there far from the object
     far: NonNegative = 1.0
@@ -96,7 +96,11 @@ class SkillConfig:
                 error += f" + always {_numbers(self.habit)}"
             if self.other_habit:
                 error += f", or in half of the episodes {_numbers(self.other_habit)}"
-            where = "" if self.errs == "everywhere" else f", only with the object {self.errs}"
+            where = (
+                ""
+                if self.errs == "everywhere"
+                else f", only where the object begins on the {self.errs}"
+            )
             parts.append(f"error {share}({error}){where}")
         if self.delay:
             parts.append(f"reacts {self.delay} {'step' if self.delay == 1 else 'steps'} late")
@@ -139,20 +143,24 @@ class Skill:
         self._key = 0
         self._key_left = 0
         self._bias = np.zeros(len(self._continuous))
+        self._side: float | None = None
         habit = self._config.habit
         if self._config.other_habit and rng.random() < 0.5:
             habit = self._config.other_habit
         self._habit = np.resize(np.asarray(habit or 0.0), len(self._continuous))
 
-    def observe(self, expert_action: np.ndarray) -> np.ndarray:
+    def observe(self, expert_action: np.ndarray, side: float = 0.0) -> np.ndarray:
         """Look at what would be right now, in control or not: this is where reaction is slow.
 
         Args:
             expert_action: (A,) unclipped.
+            side: the object's x in metres; the episode's first one tells on which side it begins.
 
         Returns:
             (A,) the same, clipped and snapped: what disagreement is measured against.
         """
+        if self._side is None:
+            self._side = side
         right = self._spec.snap(expert_action)
         self._seen.append(right)
         return right
@@ -169,12 +177,11 @@ class Skill:
             self._direction = rng.uniform(-1.0, 1.0, len(self._continuous))
             self._wrong_gripper = rng.random() < config.mistake_gripper
 
-    def act(self, distance: float | None, side: float = 0.0) -> np.ndarray:
+    def act(self, distance: float | None) -> np.ndarray:
         """The person's action (A,) in this step, after :meth:`observe`.
 
         Args:
             distance: hand to object in metres; None where nobody knows (then as at ``radius``).
-            side: the object's x in metres, for who errs on one side only.
         """
         config, rng = self._config, self._rng
         action = self._seen[0].copy()
@@ -197,7 +204,7 @@ class Skill:
             noise = config.jitter * rng.standard_normal(len(motion)) + self._bias + self._habit
             if config.one_axis:
                 noise *= motion != 0.0  # only the key that is held
-            motion = motion + self._amount(distance, side) * noise
+            motion = motion + self._amount(distance) * noise
         action[self._continuous] = motion
         return self._spec.snap(action)
 
@@ -217,9 +224,10 @@ class Skill:
         pressed[self._key] = motion[self._key]
         return pressed
 
-    def _amount(self, distance: float | None, side: float) -> float:
+    def _amount(self, distance: float | None) -> float:
         config = self._config
-        if config.errs != "everywhere" and (side < 0) != (config.errs == "left"):
+        left = self._side is not None and self._side < 0
+        if config.errs != "everywhere" and left != (config.errs == "left"):
             return 0.0
         ratio = 1.0 if distance is None else distance / config.radius
         return config.far + config.near * math.exp(-ratio * ratio)
