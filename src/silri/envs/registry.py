@@ -21,6 +21,7 @@ from silri.core.registry import (
 )
 from silri.envs import opengl
 from silri.envs.config import EnvConfig, GymConfig, MetaworldConfig, PickCubeConfig
+from silri.envs.robots.config import ArmConfig
 
 # Task -> share of 100 layouts (whole range, 100 steps x 2, discrete gripper) in which Meta-World's
 # own scripted expert succeeds: the ceiling that a policy's success is relative to. Measured by
@@ -133,6 +134,27 @@ class PickCube:
         return create(name, config)
 
 
+class LeRobotArm:
+    """A real arm, ``lerobot:<type>``."""
+
+    Config: ClassVar = ArmConfig
+    # Nobody wants fifty evaluations of a real arm by default, and it has a rate to keep.
+    presets: ClassVar = {
+        "default": Preset(
+            ArmConfig(),
+            "at 10 decisions per second, without evaluations",
+            {"runtime": {"rate_hz": 10.0}, "evaluation": {"every": 0}},
+        )
+    }
+
+    @staticmethod
+    def create(config: ArmConfig, name: str) -> Env:
+        """Connect it; this imports lerobot."""
+        from silri.envs.robots.arm import Arm
+
+        return Arm(name, config)
+
+
 class GivenObject:
     """An environment object; only the program that has it can open it."""
 
@@ -173,6 +195,11 @@ ENVS = Registry(
             "hil/pick-cube",
             "silri.envs.registry:PickCube",
             "gym-hil's Franka, needs silri[hil]; scripted expert succeeds in 100% of layouts",
+        ),
+        Entry(
+            "lerobot:<type>",
+            "silri.envs.registry:LeRobotArm",
+            "a real arm: any LeRobot robot that is driven by positions of joints",
         ),
         Entry(
             "gym/<id>",

@@ -17,9 +17,10 @@ import pytest
 
 from silri.core.commands import Command
 from silri.core.errors import ConfigError, MissingExtraError, UnknownNameError
+from silri.core.lerobot import TELEOPERATORS, make, plugin_modules
 from silri.core.specs import ActionSpec
 from silri.intervention.devices import sources
-from silri.intervention.devices.lerobot import flattened, make_teleoperator, plugin_modules
+from silri.intervention.devices.lerobot import flattened
 from silri.intervention.operators import OperatorContext
 from silri.intervention.registry import OPERATORS, create_operator
 from tests.intervention.devices.twin import ARM, decide, play, view
@@ -75,12 +76,12 @@ def until(device, condition, observation=None, seconds=5.0):
 
 
 def test_a_plug_in_is_found_also_with_hyphens_in_its_name(wands):
-    assert plugin_modules() == ["lerobot_teleoperator_wand"]
+    assert plugin_modules(TELEOPERATORS) == ["lerobot_teleoperator_wand"]
 
 
 def test_options_are_read_as_the_device_s_configuration_declares_them(wands):
     options = ["side=right", "fast=true", "port.path=/dev/ttyACM0", "port.baud=115200", "id=mine"]
-    config = make_teleoperator("wand", options).config
+    config = make(TELEOPERATORS, "wand", options).config
     assert config.side is wands.Side.RIGHT
     assert config.fast is True
     assert (config.port.path, config.port.baud, config.id) == ("/dev/ttyACM0", 115200, "mine")
@@ -99,7 +100,7 @@ def test_options_are_read_as_the_device_s_configuration_declares_them(wands):
 )
 def test_what_is_wrong_is_named(wands, kind, options, error, message):
     with pytest.raises(error, match=message):
-        make_teleoperator(kind, options)
+        make(TELEOPERATORS, kind, options)
 
 
 def test_without_lerobot_it_says_what_to_install():

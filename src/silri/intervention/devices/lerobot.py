@@ -7,8 +7,6 @@ has them ``get_teleop_events``, ``send_feedback`` with ``feedback_features``, an
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import inspect
 import logging
 import math
@@ -18,12 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from silri.core.errors import ConfigError, MissingExtraError
-from silri.core.registry import import_module, unknown_name
-from silri.core.settings import from_text
+from silri.core.errors import ConfigError
+from silri.core.lerobot import PREFIX, TELEOPERATORS, make, one_line
 
-PREFIX = "lerobot:"
-PLUGIN = "lerobot_teleoperator_"
 SAMPLE_S = 0.01  # between two reads
 
 _log = logging.getLogger(__name__)
@@ -65,7 +60,7 @@ class TeleoperatorHandle:
                 connected.
             MissingExtraError: lerobot is not installed.
         """
-        self._device = make_teleoperator(kind, options)
+        self._device = make(TELEOPERATORS, kind, options)
         features = self._device.feedback_features or {}
         self._feedback = list(features) if follows else []
         self._told = self._torque = False
@@ -79,8 +74,7 @@ class TeleoperatorHandle:
             else:
                 self._device.connect()
         except Exception as error:
-            said = " ".join(str(error).split())
-            raise ConfigError(f"{PREFIX}{kind} cannot be connected: {said}") from error
+            raise ConfigError(f"{PREFIX}{kind} cannot be connected: {one_line(error)}") from error
         if "calibrate" in parameters and not self._device.is_calibrated:
             self.close()
             raise ConfigError(
@@ -110,7 +104,7 @@ class TeleoperatorHandle:
                     self._events = said
                     events.append(("events", said))
         except Exception as error:
-            raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+            raise OSError(one_line(error)) from error
         if action != self._action:
             self._action = action
             events.append(("action", action))
@@ -136,7 +130,7 @@ class TeleoperatorHandle:
             self._feedback, self._told = [], False
             _log.warning("this teleoperator says that it takes feedback, and does not")
         except Exception as error:
-            raise OSError(" ".join(str(error).split()) or type(error).__name__) from error
+            raise OSError(one_line(error)) from error
 
     def close(self) -> None:
         """Disconnect; an arm that held itself lets go."""
@@ -149,90 +143,3 @@ class TeleoperatorHandle:
             self._device.disconnect()
         except (OSError, RuntimeError) as error:  # it is gone already
             _log.debug("disconnecting: %s", error)
-
-
-def import_lerobot() -> Any:
-    """``lerobot.teleoperators``, with every plug-in registered.
-
-    Raises:
-        MissingExtraError: lerobot is not installed.
-    """
-    try:
-        teleoperators = importlib.import_module("lerobot.teleoperators")
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "lerobot":
-            raise  # lerobot is there; something that it needs is not
-        raise MissingExtraError("lerobot", "operator 'lerobot:...'") from error
-    # Its own search overlooks plug-ins with hyphens in their distribution's name.
-    for name in plugin_modules():
-        try:
-            import_module(name, "a teleoperator")
-        except ImportError as error:
-            _log.warning("the LeRobot plug-in %s cannot be imported: %s", name, error)
-    return teleoperators
-
-
-def plugin_modules() -> list[str]:
-    """Modules of the installed plug-ins."""
-    names = {
-        (dist.metadata["Name"] or "").replace("-", "_").lower()
-        for dist in importlib.metadata.distributions()
-    }
-    return sorted(name for name in names if name.startswith(PLUGIN))
-
-
-def make_teleoperator(kind: str, options: Sequence[str]) -> Any:
-    """LeRobot's teleoperator of type ``kind``, not yet connected.
-
-    Raises:
-        ConfigError: an option is not name=value, or the device does not take it.
-        UnknownNameError: there is no such type; lists those that there are.
-    """
-    teleoperators = import_lerobot()
-    known = _known(teleoperators, kind)
-    if kind not in known:
-        raise unknown_name("LeRobot teleoperator", kind, known or ("none",))
-    given: dict[str, Any] = {}
-    for option in options:
-        name, equals, value = option.partition("=")
-        if not equals or not name:
-            raise ConfigError(f"operator.options takes name=value, got {option!r}")
-        *parents, leaf = name.split(".")
-        inner = given
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[leaf] = value
-    config: Any = from_text(known[kind], given, f"options of {PREFIX}{kind}")
-    try:
-        return teleoperators.make_teleoperator_from_config(config)
-    except (ImportError, ValueError, OSError) as error:
-        said = " ".join(str(error).split())
-        raise ConfigError(f"{PREFIX}{kind} cannot be made: {said}") from error
-
-
-def _known(teleoperators: Any, kind: str) -> dict[str, type]:
-    """Type to configuration class. LeRobot's own register when their module is imported."""
-    base = teleoperators.TeleoperatorConfig
-    if kind not in base.get_known_choices():
-        for module in (kind, *_ALIASES.get(kind, ())):
-            name = f"lerobot.teleoperators.{module}"
-            try:
-                importlib.import_module(name)
-            except ModuleNotFoundError as error:
-                if not (name + ".").startswith(f"{error.name}."):
-                    raise ConfigError(
-                        f"{PREFIX}{kind} needs the module {error.name}: install it, or lerobot's "
-                        "extra for this device"
-                    ) from error
-    return dict(base.get_known_choices())
-
-
-# Types whose module is called otherwise.
-_ALIASES: Mapping[str, tuple[str, ...]] = {
-    "so100_leader": ("so_leader",),
-    "so101_leader": ("so_leader",),
-    "keyboard_ee": ("keyboard",),
-    "keyboard_rover": ("keyboard",),
-    "homunculus_glove": ("homunculus",),
-    "homunculus_arm": ("homunculus",),
-}

@@ -77,10 +77,12 @@ def find_spacemice() -> list[Found]:
 
 def find_teleoperators() -> list[Found]:
     """LeRobot and the plug-ins that are installed; none of them is imported or connected."""
-    from silri.intervention.devices.lerobot import PLUGIN, plugin_modules
+    from silri.core.lerobot import TELEOPERATORS, plugin_modules
 
     if importlib.util.find_spec("lerobot") is None:
         raise MissingExtraError("lerobot", "a LeRobot teleoperator")
-    plugins = [module.removeprefix(PLUGIN) for module in plugin_modules()]
+    plugins = [
+        module.removeprefix(TELEOPERATORS.plugin) for module in plugin_modules(TELEOPERATORS)
+    ]
     more = f"; plug-ins: {', '.join(plugins)}" if plugins else ""
     return [Found("lerobot:<type>", True, f"lerobot is installed{more}")]

@@ -14,13 +14,14 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from silri.core.lerobot import PREFIX
 from silri.core.protocols import OperatorView
 from silri.core.registry import Preset
 from silri.core.settings import Field, NonNegativeInt, Positive, settings
 from silri.intervention.devices.config import DeviceConfig, preset_for
 from silri.intervention.devices.device import Controls, Device
 from silri.intervention.devices.events import RawEvent
-from silri.intervention.devices.lerobot import PREFIX, TeleoperatorHandle
+from silri.intervention.devices.lerobot import TeleoperatorHandle
 from silri.intervention.devices.mapping import MOTIONS, ROTATIONS
 
 EVENTS = ("success", "failure", "rerecord_episode", "terminate_episode")

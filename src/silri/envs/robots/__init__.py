@@ -1,0 +1,1 @@
+"""Real arms behind the environment's protocol."""
