@@ -1,4 +1,4 @@
-"""What running robots costs: the table of docs/guides/robots.md, one row per claim.
+"""What running robots costs: the table of docs/explanation/scaling.md, one row per claim.
 
     python benchmarks/runtime.py               all of it, a minute each (about 10 minutes)
     python benchmarks/runtime.py local         the store's share of a local run

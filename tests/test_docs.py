@@ -223,6 +223,14 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 110
 
 
+def test_the_documents_stay_light():
+    """Laboratory notes are not documentation; what runs say is in docs/results."""
+    words = {path: len(path.read_text(encoding="utf-8").split()) for path in PAGES}
+    assert words[ROOT / "docs" / "explanation" / "notebook.md"] <= 2_000
+    apart = {ROOT / "docs" / "dependencies.md", ROOT / "docs" / "results" / "README.md"}
+    assert sum(count for path, count in words.items() if path not in apart) <= 24_000
+
+
 def test_the_documentation_is_few_files():
     assert sum(path.is_file() for path in (ROOT / "docs").rglob("*")) < 150
 

@@ -233,7 +233,7 @@ def test_an_object_of_silris_own_protocol():
     [
         (3, {}, "takes a name, a gymnasium.Env or a silri.core.protocols.Env, got int"),
         (PointMass(), {"reward": "env"}, "PointMass is made already: it takes no settings"),
-        (GymPoint(), {}, "has no step limit; give env.max_episode_steps"),
+        (GymPoint(), {}, "has no step limit; .*in Python max_episode_steps=200"),
         (GymPoint(), {"speed": 3}, "env has no field 'speed'"),
         ("Pendulum-v1", {"action_repeat": 0}, "env.action_repeat takes a whole number >= 1"),
     ],

@@ -99,6 +99,7 @@ RUNS = [
         (),
         ("starlette", "uvicorn", "websockets"),
     ),
+    Run("benchmarks/readme_table.py", "", (r"\| SiLRI \| 500 \|",)),
     Run("benchmarks/store.py", "--count 20", ("mixer sample", "silri verify and load")),
     Run(
         "benchmarks/operators.py",

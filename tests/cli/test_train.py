@@ -80,12 +80,14 @@ def test_resuming_a_finished_run_changes_nothing(run, silri):
     was = summary(run), metrics(run)
     assert silri("train", "--resume", run) == 0
     assert (summary(run), metrics(run)) == was
+    assert f"nothing was learned. silri train --resume {run} --steps" in silri.out
     assert silri("train", "--resume", run, "--agent", "hg_dagger", "--steps", "30") == 0
 
 
 def test_resuming_with_more_steps_goes_on_and_says_so_in_the_config(run, silri):
     done = summary(run)["env_steps"]
     assert silri("train", "--resume", run, "--steps", 45) == 0
+    assert "done already" not in silri.out
     assert summary(run)["env_steps"] >= 45 > done
     assert load_config(run / "config.json").steps == 45
 

@@ -102,6 +102,11 @@ def test_a_name_like_none_of_them_gets_no_suggestion():
     assert "Known: apple" in str(error)
 
 
+def test_of_many_names_a_message_has_the_first():
+    error = unknown_name("number", "x", [str(i) for i in range(100)])
+    assert str(error).endswith("21, 22, 23 and 76 more.")
+
+
 def test_two_entries_of_one_name_are_a_bug():
     entry = Entry("apple", "fractions:Fraction", "")
     with pytest.raises(ValueError, match="'apple' is registered twice"):

@@ -454,7 +454,7 @@ def test_the_registered_limit_counts_decisions(registered: str) -> None:
 
 
 def test_no_step_limit_is_an_error() -> None:
-    with pytest.raises(ConfigError, match="arm has no step limit; give env.max_episode_steps"):
+    with pytest.raises(ConfigError, match="arm has no step limit; .*--env.max-episode-steps 200"):
         env_from(Arm(), "arm")
 
 

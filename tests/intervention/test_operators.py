@@ -243,7 +243,7 @@ def test_who_demonstrates_is_a_second_person_with_the_same_hand() -> None:
 def test_without_any_expert_the_error_says_what_to_do() -> None:
     operator = make("novice")
     operator.begin_episode(np.random.default_rng(0))
-    with pytest.raises(ConfigError, match=r"'novice' needs an expert.*checkpoint.*'none'"):
+    with pytest.raises(ConfigError, match=r"'novice' needs an expert.*--expert-run.*demos 0"):
         operator.decide(view(privileged=False))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from silri.bench.tables import Table
+from silri.bench.toml_tables import Table
 
 
 @dataclass(frozen=True)

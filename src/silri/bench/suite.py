@@ -10,7 +10,7 @@ from typing import Any
 
 from silri.agents.registry import load_agent
 from silri.bench.asked import Goals, read_goals
-from silri.bench.tables import Table, named, read_toml, tables
+from silri.bench.toml_tables import Table, named, read_toml, tables
 from silri.configs.overrides import Layer, configured
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError, UnknownNameError

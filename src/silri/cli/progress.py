@@ -51,6 +51,7 @@ class Console:
         self._recent: deque[tuple[float, float, float, float]] = deque(maxlen=WINDOW)
         self._lambda = float("nan")
         self._last_step = -1
+        self._idle = True  # so far: a run that was done before it was resumed
         self._shown_at = 0.0
         self._progress = Progress(
             TextColumn("{task.completed:>6.0f}/{task.total:.0f} {task.fields[unit]}"),
@@ -89,6 +90,7 @@ class Console:
 
     def on_event(self, event: Event) -> None:
         """Show what a person wants to see of it."""
+        self._idle &= not isinstance(event, StepTaken | LearningAdvanced | Evaluated)
         if isinstance(event, StepTaken):
             self._lambda = event.diagnostics.get("lambda", self._lambda)
             self._advance(event.env_step)
@@ -140,6 +142,11 @@ class Console:
             f"steps_to_90 {summary['steps_to_90']}, {summary['wall_s']:.0f} s"
         )
         self._print(f"figure: {curve}   summary: {self._folder / 'summary.json'}")
+        if self._idle:
+            self._print(
+                f"it was done already: nothing was learned. silri train --resume {self._folder} "
+                f"--steps {2 * max(summary['env_steps'], 500)} goes on"
+            )
 
     def _rates(self) -> str:
         parts = []

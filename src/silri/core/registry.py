@@ -17,13 +17,17 @@ from typing import Any
 from silri.core.errors import ConfigError, UnknownNameError
 from silri.core.foreign import usable
 
+MOST_NAMES = 24  # in one message; Gymnasium alone registers over a hundred
+
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """The error for a wrong name: lists the right ones and the nearest."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    return UnknownNameError(f"unknown {kind} '{name}'.{hint} Known: {', '.join(known)}.")
+    listed = ", ".join(known[:MOST_NAMES])
+    more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+    return UnknownNameError(f"unknown {kind} '{name}'.{hint} Known: {listed}{more}.")
 
 
 @dataclass(frozen=True)

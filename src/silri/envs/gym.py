@@ -277,8 +277,8 @@ def _limit_steps(
     if config.max_episode_steps is None:
         if registered is None:
             raise ConfigError(
-                f"{name} has no step limit; give env.max_episode_steps, or register it with "
-                "max_episode_steps"
+                f"{name} has no step limit; give one: --env.max-episode-steps 200 (in Python "
+                "max_episode_steps=200), or register it with max_episode_steps"
             )
         return env, math.ceil(registered / repeat)
     if registered is not None:

@@ -3,6 +3,9 @@
 Devices, consoles and operators send commands (:mod:`silri.core.commands`). The loop takes them once
 per step and hands those that say who drives to :meth:`Arbiter.obey`. Control is handed over by
 blending, never by a jump.
+
+*When* a simulated person wants to drive is decided in :mod:`silri.intervention.gate`; a real one's
+device says it. What follows from it is decided here.
 """
 
 from __future__ import annotations

@@ -165,8 +165,9 @@ class SimulatedOperator:
         else:
             raise ConfigError(
                 f"operator '{self._context.name}' needs an expert: the environment has no "
-                "privileged() with a scripted one, and no trained policy was handed in; "
-                "it takes such an environment, a checkpoint as expert, or operator 'none'"
+                "privileged() with a scripted one, and no trained policy was handed in. Give a "
+                "person (--operator web), a checkpoint as expert (--expert-run RUN), or nobody "
+                "(--operator none, with --data.dataset FOLDER or --data.demos 0)"
             )
         side = 0.0 if known is None else float(known.object[0])
         right = self._skill.observe(expert_action, side)

@@ -2,7 +2,7 @@ r"""SiLRI that asks for help: where its critics disagree most, a fixed share of 
 
 The diagnostic ``ask`` is 1 where max_k Q_k - min_k Q_k exceeds a threshold that follows the wanted
 quantile of the robot's own steps; an operator who answers takes over then. Tried on four tasks, one
-seed each: it costs nearly twice the person's time and buys nothing (docs/explanation/notebook.md).
+seed each: it costs nearly twice the person's time and buys nothing (docs/explanation/results.md).
 """
 
 from __future__ import annotations

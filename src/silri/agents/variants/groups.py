@@ -6,7 +6,7 @@ r"""SiLRI with a hierarchy of multipliers: coarse ones for groups of states, and
 
 The coarse values c move much faster than the network, so that lambda adapts where a person goes
 long before every state has been seen. Tried on four tasks, one seed each: worse at the end than a
-multiplier per state (docs/explanation/notebook.md).
+multiplier per state (docs/explanation/results.md).
 """
 
 from __future__ import annotations
