@@ -101,6 +101,10 @@ class SiLRIAgent(Agent):
         mean, scale = self.expert(observation, params=params)
         return mean, self.constraint.deviation(scale)
 
+    def expert_rows(self, batch: Batch) -> Batch:
+        """The rows of a mixed batch that beta learns from: those of the guidance buffer."""
+        return guidance_rows(batch, self.config.online_fraction)
+
     def expert_loss(self, params: Params, batch: Batch) -> Loss:
         """-sum m log N(a_human; mu(s), sigma(s)^2) / sum m, m = 1 where a person acted."""
         mean, std = self.human(batch.observation, params)
@@ -195,7 +199,7 @@ class SiLRIAgent(Agent):
             unroll=min(self.config.utd, 4),  # a loop costs copies; long ones would cost compilation
         )
         last = jax.tree.map(lambda x: x[-1], batch)
-        agent, of_expert = agent.update_expert(guidance_rows(last, self.config.online_fraction))
+        agent, of_expert = agent.update_expert(agent.expert_rows(last))
         agent, of_actor = agent.update_actor(last)
         agent, of_multiplier = agent.update_multiplier(last)
         agent = agent.replace(shown=self.shown | batch.is_intervention.any())

@@ -31,7 +31,16 @@ def mc_return(episode: Episode, discount: float) -> np.ndarray:
     return result
 
 
-COLUMNS: Mapping[str, Callable[[Episode, float], np.ndarray]] = {"mc_return": mc_return}
+def success(episode: Episode, discount: float) -> np.ndarray:
+    """(T,) float32: 1 in every step of an episode that succeeded, else 0."""
+    del discount
+    return np.full(len(episode), float(episode.success), np.float32)
+
+
+COLUMNS: Mapping[str, Callable[[Episode, float], np.ndarray]] = {
+    "mc_return": mc_return,
+    "success": success,
+}
 IN_REWARDS = ("mc_return",)  # scaled as rewards are
 
 
