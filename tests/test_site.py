@@ -87,7 +87,10 @@ def test_the_reference_has_the_options_of_a_verb_s_commands(command):
     assert not {option for option in options if f"`{option}" not in section}
 
 
-@pytest.mark.parametrize("agent", ["hil_serl", "hg_dagger", "bc", "silri_groups", "silri_asking"])
+AGENTS = ["hil_serl", "hg_dagger", "bc", "silri_groups", "silri_asking", "silri_proven"]
+
+
+@pytest.mark.parametrize("agent", AGENTS)
 def test_the_reference_has_the_options_of_every_agent(agent):
     section = page("options.md").partition(f"### {agent}\n")[2].partition("\n### ")[0]
     shown = printed("train", "--agent", agent).partition("╭─")[2]

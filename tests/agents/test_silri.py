@@ -15,7 +15,7 @@ from silri.core.transition import Batch, fake_batch
 from silri.nn.actions import continuous_part
 from silri.nn.constraint import CONSTRAINTS
 from silri.nn.distributions import normal_log_prob
-from tests.agents.small import differs, make, prepared, rows, untied
+from tests.agents.small import close, differs, make, prepared, rows, untied
 
 multiplier_step = jax.jit(lambda agent, batch: agent.update_multiplier(batch)[0])
 
@@ -298,6 +298,48 @@ def test_coarse_multipliers_move_faster_than_the_fine_one(spec):
             agent = multiplier_step(agent, batch)
         moved[name] = float(jnp.abs(agent.multiplier_values(batch.observation) - before).mean())
     assert moved["silri_groups"] > 3 * moved["silri"]
+
+
+def test_what_is_imitated_is_what_worked(spec):
+    agent = make(spec, "silri_proven", failed=0.25, own=0.5)
+    person = np.array([1, 1, 0, 0], np.float32)
+    success = np.array([1, 0, 1, 0], np.float32)
+    batch = rows(agent, spec, (4,))._replace(is_intervention=person)
+    batch = batch._replace(columns={"success": success})
+    np.testing.assert_allclose(agent.weights(batch), [1.0, 0.25, 0.5, 0.0])
+
+    # A row's action counts in proportion: the person's where they drove, else what was executed.
+    def gradient(changed):
+        def loss(params):
+            return agent.expert_loss(params, changed)[0] * agent.weights(changed).sum()
+
+        return jax.grad(loss)(agent.expert.params)
+
+    base = gradient(batch)
+    for field, row in (("human_action", 0), ("human_action", 1), ("action", 2)):
+        moved = np.array(getattr(batch, field))
+        moved[row] = np.clip(moved[row] + 0.5, -1.0, 1.0)
+        assert differs(gradient(batch._replace(**{field: moved})), base), (field, row)
+    for field, row in (("action", 0), ("human_action", 2), ("action", 3), ("human_action", 3)):
+        moved = np.array(getattr(batch, field))
+        moved[row] = np.clip(moved[row] + 0.5, -1.0, 1.0)
+        close(gradient(batch._replace(**{field: moved})), base)
+
+
+def test_the_robot_s_own_success_moves_the_human_policy(spec):
+    """From all rows, the online ones included; plain SiLRI learns beta from guidance alone."""
+    moved = {}
+    for name in ("silri", "silri_proven"):
+        agent = make(spec, name, utd=1)
+        batch = rows(agent, spec, (16,), interventions=0.5)
+        columns = {"success": np.ones(16, np.float32)} if name == "silri_proven" else {}
+        batch = batch._replace(columns=columns)
+        other = np.array(batch.action)
+        other[:4] = np.clip(other[:4] + 0.5, -1.0, 1.0)  # rows of the online buffer
+        own = batch._replace(is_intervention=np.array([0] * 4 + [1] * 12, np.float32))
+        step = jax.jit(lambda agent, b: agent.update_expert(agent.expert_rows(b))[0].expert.params)
+        moved[name] = differs(step(agent, own), step(agent, own._replace(action=other)))
+    assert moved == {"silri": False, "silri_proven": True}
 
 
 def test_it_asks_a_share_of_the_time_where_the_critics_disagree(spec):
