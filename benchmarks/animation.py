@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from silri.console.replay import Replay
+from silri.console.stored.replay import Replay
 from silri.core.errors import DataError
 from silri.data.episode import Episode
 

@@ -123,7 +123,7 @@ class Ours:
         from silri.intervention.arbiter import Arbiter
         from silri.runtime.pace.realtime import PacedEnv, Pacer, TimedPolicy
         from silri.runtime.pace.timing import LoopTiming
-        from silri.runtime.prepare import make_operator
+        from silri.runtime.starting.prepare import make_operator
 
         periods = self.periods = []
 
@@ -148,8 +148,8 @@ class Ours:
     def episode(self) -> int:
         """Drive one; returns its steps."""
         from silri.data.episode import EpisodeBuilder
+        from silri.runtime.acting.rollout import rollout
         from silri.runtime.pace.realtime import no_garbage_collection
-        from silri.runtime.rollout import rollout
 
         index, self.episodes = self.episodes, self.episodes + 1
         builder = EpisodeBuilder(self.spec, index, False, index, self.spec.name, "simulated")

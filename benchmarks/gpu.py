@@ -31,7 +31,7 @@ from silri.agents.base import Agent
 from silri.agents.registry import load_agent
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.core.transition import Batch, fake_batch
-from silri.runtime.backend import prepare_jax
+from silri.runtime.starting.backend import prepare_jax
 
 SPEC = EnvSpec(
     "benchmark",

@@ -179,9 +179,9 @@ def everything_else(steps: int, warm_up: int) -> None:
     from silri.configs.run import EvaluationConfig, RunConfig
     from silri.data.mixer import Mixer
     from silri.runtime import session
-    from silri.runtime.folder import RunFolder
+    from silri.runtime.keeping.folder import RunFolder
     from silri.runtime.local import LocalRun
-    from silri.runtime.opening import open_env_and_operator
+    from silri.runtime.starting.opening import open_env_and_operator
 
     watch = Stopwatch(warm_up)
     jax.monitoring.register_event_duration_secs_listener(watch.on_duration)

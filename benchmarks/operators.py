@@ -25,7 +25,7 @@ from silri.intervention.arbiter import Arbiter
 from silri.intervention.operators import OperatorContext
 from silri.intervention.presets import EXPERT
 from silri.intervention.registry import OPERATORS, create_operator
-from silri.runtime.demos import demonstrator_of
+from silri.runtime.acting.demos import demonstrator_of
 
 TASKS: dict[str, float | None] = {
     "drawer-open-v3": None,

@@ -42,11 +42,11 @@ SILRI = (sys.executable, "-m", "silri.cli.main")
 def local(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """Seconds spent in the store, of the seconds spent training; one run, so no noise between."""
     from silri.configs.run import EvaluationConfig, RunConfig
-    from silri.runtime.backend import prepare_jax
-    from silri.runtime.folder import RunFolder
+    from silri.runtime.keeping.folder import RunFolder
     from silri.runtime.local import LocalRun
-    from silri.runtime.opening import open_env_and_operator
     from silri.runtime.session import Interrupted
+    from silri.runtime.starting.backend import prepare_jax
+    from silri.runtime.starting.opening import open_env_and_operator
     from silri.store.store import EpisodeStore
 
     prepare_jax()
@@ -346,7 +346,7 @@ def parameter_bytes() -> int:
     """What a SiLRI agent of the default size sends to its robots."""
     from silri.agents.registry import load_agent
     from silri.configs.run import RunConfig
-    from silri.runtime.export import encode_parameters
+    from silri.runtime.keeping.export import encode_parameters
     from silri.vision.sight import Sight
     from silri.vision.sighted import Sighted
 

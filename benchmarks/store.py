@@ -163,7 +163,7 @@ def checkpoints(folder: Path) -> None:
     """40 arrays, 5 MB: ours against orbax, import times included."""
     import jax
 
-    from silri.runtime.checkpoint import CheckpointStore
+    from silri.runtime.keeping.checkpoint import CheckpointStore
 
     generator = np.random.default_rng(0)
     tree = {

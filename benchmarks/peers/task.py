@@ -29,9 +29,9 @@ from silri.data.statistics import observation_statistics
 from silri.envs.config import MetaworldConfig
 from silri.evaluation.evaluate import evaluate
 from silri.intervention.arbiter import Arbiter
-from silri.runtime.demos import record_demonstrations
-from silri.runtime.prepare import make_operator
-from silri.runtime.rollout import rollout
+from silri.runtime.acting.demos import record_demonstrations
+from silri.runtime.acting.rollout import rollout
+from silri.runtime.starting.prepare import make_operator
 
 SETTINGS = {  # name: (whose learner, how)
     "silri": (Silri, Setting()),

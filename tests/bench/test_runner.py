@@ -16,7 +16,7 @@ from silri.bench.run.pinning import cores
 from silri.bench.run.plan import State, make_plan
 from silri.bench.run.runner import LocalStarter, last_line, run_suite
 from silri.bench.suite import cells
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 from tests.fakes.suites import make_run, small_suite
 
 # PATH.prepared is what a run leaves; PATH.behaviour says how it goes.

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from silri.cli.progress import Console
+from silri.cli.terminal.progress import Console
 from silri.cli.train import Arguments, _check_resumed
 from silri.configs.run import RunConfig
 from silri.configs.serialize import load_config
 from silri.core.errors import ConfigError
 from silri.core.events import StepTaken
-from silri.runtime.checkpoint import CheckpointStore
+from silri.runtime.keeping.checkpoint import CheckpointStore
 from tests.fakes.gym_point import ROBOT, WAITED
 from tests.fakes.runs import metrics, summary
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from silri.console.replay import Replay
+from silri.console.stored.replay import Replay
 from silri.store.dataset import read_dataset
 from tests.console.person import Person
 from tests.fakes.drawn import NAME, DrawnPoint

@@ -18,8 +18,8 @@ from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.episode import Episode, EpisodeBuilder
 from silri.envs.config import GymConfig
 from silri.envs.gym import GymEnv, env_from
-from silri.runtime.autonomous import autonomous_in
-from silri.runtime.demos import NeutralPolicy
+from silri.runtime.acting.autonomous import autonomous_in
+from silri.runtime.acting.demos import NeutralPolicy
 from silri.store.dataset import read_dataset
 from silri.store.store import EpisodeStore
 from tests.data.episodes import assert_equal

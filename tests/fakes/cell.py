@@ -14,8 +14,8 @@ from silri.runtime.cluster.control import RobotLoop
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import SpoolPaths
 from silri.runtime.cluster.spool import Spool, decode_upload
-from silri.runtime.export import encode_parameters
-from silri.runtime.prepare import make_operator
+from silri.runtime.keeping.export import encode_parameters
+from silri.runtime.starting.prepare import make_operator
 from silri.store.format.sealed import sealed_json
 from silri.store.safety import files
 from silri.vision.config import VisionConfig

@@ -12,8 +12,8 @@ from silri.runtime.cluster.learner import Learner
 from silri.runtime.cluster.parameters import unpack
 from silri.runtime.cluster.paths import LivePaths, read_record, write_record
 from silri.runtime.cluster.setup import prepare_run
-from silri.runtime.folder import RunFolder
-from silri.runtime.prepare import collect_demonstrations, make_operator
+from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.starting.prepare import collect_demonstrations, make_operator
 from silri.store.store import EpisodeStore
 from tests.data.episodes import make_episode
 from tests.fakes.runs import Recorder, tiny_run

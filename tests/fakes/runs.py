@@ -14,10 +14,10 @@ from silri.evaluation.summary import summarise
 from silri.intervention.gate import GateConfig
 from silri.intervention.presets import STEADY
 from silri.nn.mlp import Trunk
-from silri.runtime.checkpoint import tree_hash
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.checkpoint import tree_hash
+from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.local import LocalRun
-from silri.runtime.prepare import make_operator
+from silri.runtime.starting.prepare import make_operator
 from tests.fakes.point import NAME, FakeEnvConfig
 
 TRUNK = Trunk(hidden=(16, 16))

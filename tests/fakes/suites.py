@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from silri.bench.suite import cells, load_suite
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 
 TOML = """
 name = "small"

@@ -12,7 +12,7 @@ from silri.data.episode import EpisodeBuilder
 from silri.intervention.arbiter import Arbiter
 from silri.rewards.judge import Deciding, Streak, Watching
 from silri.rewards.labels import read_labels
-from silri.runtime.rollout import rollout
+from silri.runtime.acting.rollout import rollout
 from tests.fakes.classifiers import LampPoint
 from tests.fakes.point import FakeEnvConfig
 

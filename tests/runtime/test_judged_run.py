@@ -11,9 +11,9 @@ import pytest
 
 from silri.core.errors import ConfigError, DataError
 from silri.rewards.config import RewardConfig
-from silri.runtime.judging import CLASSIFIER, judge_of, with_kept_classifier
-from silri.runtime.opening import open_env_and_operator
+from silri.runtime.acting.judging import CLASSIFIER, judge_of, with_kept_classifier
 from silri.runtime.session import Interrupted
+from silri.runtime.starting.opening import open_env_and_operator
 from silri.vision.config import VisionConfig
 from tests.fakes import cameras, point
 from tests.fakes.cameras import ENCODER

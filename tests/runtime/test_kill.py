@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from silri.agents.base import Agent
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 from silri.store.safety import files
 from tests.fakes.agent import registered
 from tests.fakes.runs import fingerprint, metrics, summary, tiny_run, train

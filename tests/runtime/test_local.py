@@ -35,8 +35,8 @@ from silri.core.seeding import Stream, derive_seed
 from silri.evaluation.evaluate import evaluation_of
 from silri.evaluation.summary import summarise
 from silri.intervention.operators import OperatorConfig
-from silri.runtime.faults import FAULTS_IN_A_ROW
-from silri.runtime.folder import RunFolder
+from silri.runtime.acting.faults import FAULTS_IN_A_ROW
+from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.local import LocalRun
 from silri.store.dataset import read_dataset
 from tests.fakes.agent import registered

@@ -11,7 +11,7 @@ import pytest
 from silri.agents.stages import ONLINE, Stage
 from silri.core.errors import CheckpointError
 from silri.core.events import Notice
-from silri.runtime.checkpoint import CheckpointStore
+from silri.runtime.keeping.checkpoint import CheckpointStore
 from silri.runtime.session import Interrupted
 from silri.store.dataset import read_dataset
 from silri.store.format.layout import SILRI_FORMAT

@@ -14,7 +14,7 @@ from silri.evaluation.evaluate import mean_actor, sampling_actor
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import SpoolPaths
 from silri.runtime.cluster.policy import RobotPolicy
-from silri.runtime.export import encode_parameters, load_policy
+from silri.runtime.keeping.export import encode_parameters, load_policy
 from silri.runtime.session import Interrupted
 from silri.vision.config import VisionConfig
 from silri.vision.files import FILE

@@ -10,10 +10,10 @@ import pytest
 
 from silri.core.errors import ConfigError, DataError
 from silri.core.events import Notice
-from silri.runtime.export import load_policy
-from silri.runtime.opening import open_env_and_operator
-from silri.runtime.prepare import started_from
+from silri.runtime.keeping.export import load_policy
 from silri.runtime.session import Interrupted
+from silri.runtime.starting.opening import open_env_and_operator
+from silri.runtime.starting.prepare import started_from
 from silri.vision.config import VisionConfig
 from silri.vision.sight import Sight
 from tests.fakes.cameras import ENCODER, NAME, SeenPoint

@@ -18,13 +18,13 @@ from silri.core.specs import Observation
 from silri.data.episode import EpisodeBuilder
 from silri.evaluation.evaluate import Actor, EvaluationResult, evaluate_with, mean_actor
 from silri.rewards.judge import Judge
-from silri.runtime.autonomous import autonomous_in, noted
-from silri.runtime.contract import close_env
-from silri.runtime.faults import FaultLog
-from silri.runtime.filming import Film
-from silri.runtime.folder import RunFolder
-from silri.runtime.judging import judge_of
-from silri.runtime.rollout import Outcome
+from silri.runtime.acting.autonomous import autonomous_in, noted
+from silri.runtime.acting.faults import FaultLog
+from silri.runtime.acting.filming import Film
+from silri.runtime.acting.judging import judge_of
+from silri.runtime.acting.rollout import Outcome
+from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.starting.contract import close_env
 
 _LOG = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from silri.agents.base import Agent
 from silri.configs.run import RunConfig
 from silri.core.errors import NonFiniteError, SpecError
 from silri.core.specs import EnvSpec, Observation
-from silri.runtime.backend import prepare_jax
-from silri.runtime.export import load_policy, policy_folder
+from silri.runtime.keeping.export import load_policy, policy_folder
+from silri.runtime.starting.backend import prepare_jax
 from silri.vision.sighted import Sighted
 
 

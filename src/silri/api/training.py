@@ -23,12 +23,12 @@ from silri.evaluation.evaluate import evaluation_of
 from silri.evaluation.plots import plot_learning_curves
 from silri.evaluation.summary import summarise
 from silri.intervention.registry import DEFAULT_OPERATOR
-from silri.runtime.backend import prepare_jax
-from silri.runtime.folder import RunFolder
-from silri.runtime.judging import with_kept_classifier
+from silri.runtime.acting.judging import with_kept_classifier
+from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.local import LocalRun
-from silri.runtime.opening import open_env_and_operator
 from silri.runtime.session import Interrupted
+from silri.runtime.starting.backend import prepare_jax
+from silri.runtime.starting.opening import open_env_and_operator
 
 Named = str | Mapping[str, Any]  # a name, or {"name": ..., field: value, ...}
 

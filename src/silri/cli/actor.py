@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from silri.cli.arguments import parse
+from silri.cli.terminal.arguments import parse
 from silri.core.errors import UsageError
 
 DESCRIPTION = """Drive one robot for a learner: a control loop that keeps going whatever the

@@ -29,10 +29,10 @@ from silri.bench.run.plan import (
 )
 from silri.bench.run.runner import LocalStarter, Starter, last_line, run_suite
 from silri.bench.suite import Suite, built_in_names, cells, load_suite
-from silri.cli.arguments import parse
-from silri.cli.bench_progress import Display, duration
 from silri.cli.main import DONE, FAILED, INTERRUPTED
-from silri.cli.signals import stop_on_signal
+from silri.cli.terminal.arguments import parse
+from silri.cli.terminal.bench_progress import Display, duration
+from silri.cli.terminal.signals import stop_on_signal
 from silri.core.errors import ConfigError, UsageError
 from silri.store.safety.space import check_writable
 

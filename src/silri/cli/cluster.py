@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from silri.cli.main import DONE, INTERRUPTED
-from silri.cli.signals import stop_on_signal
+from silri.cli.terminal.signals import stop_on_signal
 from silri.configs.run import RunConfig
 from silri.core.clock import MonotonicClock
 from silri.core.errors import ConfigError
@@ -21,7 +21,7 @@ from silri.runtime.cluster.security import authenticated, check_token, ensure_to
 from silri.runtime.cluster.setup import check_learns, prepare_run
 from silri.runtime.cluster.supervisor import Child, Supervisor
 from silri.runtime.cluster.transport import import_ray, stop_head
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.pace.priority import control_core
 from silri.store.safety import files
 

@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from silri.cli.arguments import parse
 from silri.cli.main import DONE
-from silri.cli.signals import stop_on_signal
+from silri.cli.terminal.arguments import parse
+from silri.cli.terminal.signals import stop_on_signal
 from silri.core.errors import MissingExtraError
 
 DESCRIPTION = """Look at a run in the browser: every stored episode with its pictures and what the
@@ -39,8 +39,8 @@ def main(arguments: list[str]) -> int:
     if not all(map(importlib.util.find_spec, NEEDS)):
         raise MissingExtraError("console", "'silri console'")
     from silri.console.places import listen, own_token, url
-    from silri.console.replay import Replay
     from silri.console.server import serve_replay
+    from silri.console.stored.replay import Replay
 
     replay = Replay(chosen.run, chosen.scene)
     token = own_token(chosen.token_file, chosen.host, option="--token-file")

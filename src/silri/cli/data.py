@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from silri.cli.arguments import parse
 from silri.cli.main import DONE, FAILED
+from silri.cli.terminal.arguments import parse
 from silri.core.errors import UsageError
 from silri.core.registry import unknown_name
 from silri.store.tools.export import SELECTIONS, export

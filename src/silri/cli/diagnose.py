@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from silri.cli.arguments import parse
 from silri.cli.main import DONE
+from silri.cli.terminal.arguments import parse
 from silri.core.errors import UsageError
 from silri.diagnosis.evidence import gather
 from silri.diagnosis.report import as_page, as_text

@@ -12,8 +12,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from silri.cli.arguments import parse, take_names
 from silri.cli.main import DONE, FAILED
+from silri.cli.terminal.arguments import parse, take_names
 from silri.core.errors import ConfigError, SilriError
 from silri.core.protocols import Env, HasPrivileged
 from silri.doctor.checks import Check, Section
@@ -27,7 +27,7 @@ from silri.intervention.devices.config import DeviceConfig
 from silri.intervention.devices.device import Device
 from silri.intervention.operators import OperatorConfig, OperatorContext
 from silri.intervention.registry import OPERATORS
-from silri.runtime.backend import prepare_jax
+from silri.runtime.starting.backend import prepare_jax
 
 DESCRIPTION = """Check the machine; with --env NAME an environment, with --operator NAME a device
 and the whole way from it into a stored episode. The exit code is 1 if something failed.

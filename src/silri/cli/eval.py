@@ -13,8 +13,8 @@ import numpy as np
 import tyro
 
 from silri.api.evaluation import measure
-from silri.cli.arguments import parse
 from silri.cli.main import DONE
+from silri.cli.terminal.arguments import parse
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 from silri.core.protocols import Env
@@ -22,13 +22,13 @@ from silri.core.seeding import Stream, derive_seed
 from silri.evaluation.disturbance import UNDISTURBED, Row, offered, robustness
 from silri.evaluation.evaluate import Actor, mean_actor, sampling_actor
 from silri.evaluation.summary import NOT_JUDGED
-from silri.runtime.backend import prepare_jax
-from silri.runtime.contract import close_env, required
-from silri.runtime.export import load_policy
-from silri.runtime.faults import FaultLog
-from silri.runtime.filming import Film, check_filmable
-from silri.runtime.folder import RunFolder
-from silri.runtime.judging import judge_of
+from silri.runtime.acting.faults import FaultLog
+from silri.runtime.acting.filming import Film, check_filmable
+from silri.runtime.acting.judging import judge_of
+from silri.runtime.keeping.export import load_policy
+from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.starting.backend import prepare_jax
+from silri.runtime.starting.contract import close_env, required
 from silri.store.safety import files
 from silri.store.safety.space import check_writable, explained
 from silri.store.tools.video import load_av

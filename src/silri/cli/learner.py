@@ -8,7 +8,7 @@ from pathlib import Path
 from silri.api.training import check_offline
 from silri.cli.train import Arguments, open_run
 from silri.core.errors import ConfigError, UsageError
-from silri.runtime.backend import prepare_jax
+from silri.runtime.starting.backend import prepare_jax
 
 DESCRIPTION = """Learn from robots on this and other machines: the learner, the store's single
 writer and Ray's head. Robots join with 'silri actor --address HOST:PORT --name NAME'.

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import tyro
 
-from silri.cli.arguments import parse
 from silri.cli.main import DONE
+from silri.cli.terminal.arguments import parse
 from silri.core.errors import UsageError
 from silri.evaluation.curves import read_run
 from silri.evaluation.plots import plot_learning_curves

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from silri.cli.main import DONE, FAILED, exit_code
-from silri.cli.signals import stop_on_signal
+from silri.cli.terminal.signals import stop_on_signal
 from silri.core.clock import MonotonicClock
 from silri.runtime.cluster.lifeline import watch
 
@@ -124,12 +124,12 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
 
     from silri.configs.serialize import from_versioned
     from silri.evaluation.evaluate import evaluation_of
-    from silri.runtime.backend import prepare_jax
+    from silri.runtime.acting.judging import with_kept_classifier
     from silri.runtime.cluster.control import RobotLoop
     from silri.runtime.cluster.spec import check_same_spec
     from silri.runtime.cluster.spool import Spool
-    from silri.runtime.judging import with_kept_classifier
-    from silri.runtime.opening import open_env_and_operator
+    from silri.runtime.starting.backend import prepare_jax
+    from silri.runtime.starting.opening import open_env_and_operator
 
     prepare_jax(decides=True)
     config = from_versioned(setup["run"], setup.get("format"), str(paths.setup))
@@ -159,7 +159,7 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
 def _learn(chosen: argparse.Namespace, stop: Stop) -> int:
     _yield(chosen.core)
     from silri.cli.train import learn_from_robots
-    from silri.runtime.folder import RunFolder
+    from silri.runtime.keeping.folder import RunFolder
 
     folder, config = RunFolder.open(chosen.run)
     return learn_from_robots(folder, config, stop)

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from silri.cli.arguments import parse, take_names
 from silri.cli.main import DONE, INTERRUPTED
-from silri.cli.record_progress import RecordProgress
-from silri.cli.signals import stop_on_signal
+from silri.cli.terminal.arguments import parse, take_names
+from silri.cli.terminal.record_progress import RecordProgress
+from silri.cli.terminal.signals import stop_on_signal
 from silri.core.clock import MonotonicClock
 from silri.core.commands import CommandQueue
 from silri.core.errors import ConfigError, UsageError
@@ -27,11 +27,11 @@ from silri.intervention.registry import (
     create_operator,
     describe_operator,
 )
-from silri.runtime.checking import check_opened
-from silri.runtime.contract import close_env, close_operator
-from silri.runtime.demos import NeutralPolicy, record_demonstrations, set_aside, telling
-from silri.runtime.faults import FaultLog
+from silri.runtime.acting.demos import NeutralPolicy, record_demonstrations, set_aside, telling
+from silri.runtime.acting.faults import FaultLog
 from silri.runtime.pace.loop import ControlLoop
+from silri.runtime.starting.checking import check_opened
+from silri.runtime.starting.contract import close_env, close_operator
 from silri.store.safety import files
 from silri.store.safety.space import check_writable
 from silri.store.store import EpisodeStore

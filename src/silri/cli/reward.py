@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from silri.cli.arguments import parse
 from silri.cli.main import DONE
+from silri.cli.terminal.arguments import parse
 from silri.core.errors import DataError, UsageError
 from silri.core.registry import unknown_name
 from silri.core.settings import PositiveInt
@@ -20,7 +20,7 @@ from silri.rewards.classifier import SuccessClassifier, load_classifier
 from silri.rewards.config import FitConfig, RewardConfig
 from silri.rewards.examples import Attempt, read_attempts
 from silri.rewards.fit import fit_classifier
-from silri.runtime.backend import prepare_jax
+from silri.runtime.starting.backend import prepare_jax
 from silri.store.safety import files
 from silri.store.safety.space import check_writable
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import tyro
 
 from silri.api.training import check_offline, default_folder, draw_curve, local_run
-from silri.cli.arguments import Names, parse, take_names
 from silri.cli.main import DONE, INTERRUPTED
-from silri.cli.progress import Console
-from silri.cli.signals import stop_on_signal
+from silri.cli.terminal.arguments import Names, parse, take_names
+from silri.cli.terminal.progress import Console
+from silri.cli.terminal.signals import stop_on_signal
 from silri.configs.run import RunConfig
 from silri.configs.serialize import differences, to_json
 from silri.core.clock import MonotonicClock
@@ -23,12 +23,12 @@ from silri.core.registry import unknown_name
 from silri.envs.registry import DEFAULT_ENV, require_env
 from silri.evaluation.summary import summarise
 from silri.intervention.registry import DEFAULT_OPERATOR
-from silri.runtime.backend import prepare_jax
-from silri.runtime.folder import RunFolder
-from silri.runtime.judging import with_kept_classifier
+from silri.runtime.acting.judging import with_kept_classifier
+from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.local import LocalRun
-from silri.runtime.opening import open_env_and_operator
 from silri.runtime.session import Interrupted
+from silri.runtime.starting.backend import prepare_jax
+from silri.runtime.starting.opening import open_env_and_operator
 
 if TYPE_CHECKING:
     from silri.runtime.cluster.learner import Learner

@@ -21,9 +21,9 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from silri.console.archive import Archive
 from silri.console.desk import Desk, Page
-from silri.console.mirror import step_back
+from silri.console.drawing.mirror import step_back
+from silri.console.stored.archive import Archive
 from silri.core.errors import DataError, SilriError
 
 STATIC = Path(__file__).parent / "static"

@@ -9,10 +9,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from silri.console.archive import Archive
-from silri.console.curves import Curves
 from silri.console.desk import Desk
-from silri.console.mirror import Mirror
+from silri.console.drawing.mirror import Mirror
+from silri.console.drawing.painter import Painter
 from silri.console.narrate import (
     actions_of,
     camera_keys,
@@ -20,8 +19,9 @@ from silri.console.narrate import (
     diagnostics_of,
     live_step,
 )
-from silri.console.painter import Painter
-from silri.console.record import RunRecord
+from silri.console.stored.archive import Archive
+from silri.console.stored.curves import Curves
+from silri.console.stored.record import RunRecord
 from silri.console.wire import TO_CONSOLE, WireError, body_size, pack, unpack
 from silri.core.specs import EnvSpec
 

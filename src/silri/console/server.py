@@ -21,7 +21,7 @@ import uvicorn
 from silri.console.app import Console, application
 from silri.console.desk import Desk
 from silri.console.feed import Feed
-from silri.console.replay import Replay
+from silri.console.stored.replay import Replay
 
 MESSAGE_BYTES = 65_536  # of a WebSocket message at most; a larger one ends the connection
 PING_S = 20.0  # a page that does not answer for so long is gone

@@ -14,7 +14,7 @@ from silri.configs.run import RunConfig
 from silri.core.errors import RunFolderError
 from silri.data.episode import Episode
 from silri.evaluation.curves import read_rows, read_summary
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 from silri.store.dataset import iterate_dataset
 
 EVALUATED = "evaluation/success_rate"

@@ -12,7 +12,7 @@ from silri.core.protocols import Env, HasPrivileged
 from silri.core.seeding import Stream, derive_seed
 from silri.core.specs import Observation
 from silri.doctor.checks import Check, Section
-from silri.runtime.contract import Raised, checked_reset, checked_step, theirs
+from silri.runtime.starting.contract import Raised, checked_reset, checked_step, theirs
 
 MEASURE_S = 1.0  # of stepping, to know the rate
 _env = Section("environment")

@@ -28,7 +28,7 @@ from silri.intervention.devices.events import RawEvent
 from silri.intervention.devices.mapping import DEFAULT_DIRECTIONS
 from silri.intervention.devices.sources import Replay
 from silri.intervention.operators import OperatorContext
-from silri.runtime.rollout import rollout
+from silri.runtime.acting.rollout import rollout
 from silri.store.store import EpisodeStore
 
 HZ = 20.0

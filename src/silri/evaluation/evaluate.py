@@ -14,7 +14,7 @@ from silri.core.seeding import Stream, derive_seed
 from silri.core.specs import EnvSpec, Observation
 from silri.data.episode import EpisodeBuilder
 from silri.evaluation.statistics import wilson_interval
-from silri.runtime.autonomous import Drive, Evaluate, autonomous_in
+from silri.runtime.acting.autonomous import Drive, Evaluate, autonomous_in
 from silri.vision.sighted import Sighted
 
 
@@ -86,7 +86,7 @@ def evaluate_with(
     Args:
         spec: of the environment.
         drive: runs one episode without an operator, e.g.
-            :func:`~silri.runtime.autonomous.autonomous_in` or the driver of a robot.
+            :func:`~silri.runtime.acting.autonomous.autonomous_in` or the driver of a robot.
         actor: the policy.
         episodes: how many layouts.
         first: number of the first layout.

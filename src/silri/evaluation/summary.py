@@ -12,7 +12,7 @@ from silri.evaluation.statistics import (
     steps_to_threshold,
     wilson_interval,
 )
-from silri.runtime.state import RunState
+from silri.runtime.keeping.state import RunState
 
 # Of a step that a simulated person drives, in every table. It stands for a person who decides ten
 # times a second, and is not the simulator's own time (``EnvSpec.control_hz``; Meta-World: 1/40 s).

@@ -29,7 +29,7 @@ class Ruling:
 
 
 class Judge(Protocol):
-    """What :func:`silri.runtime.rollout.rollout` asks after every step.
+    """What :func:`silri.runtime.acting.rollout.rollout` asks after every step.
 
     Attributes:
         veto_s: seconds in which a person may take a success back.

@@ -37,16 +37,16 @@ from silri.core.specs import Observation
 from silri.core.transition import Transition
 from silri.data.episode import Episode, EpisodeBuilder
 from silri.envs.registry import is_object
-from silri.runtime.autonomous import Drive, Evaluate, autonomous_in, noted
-from silri.runtime.contract import close_env, close_operator, required
-from silri.runtime.driver import Driver
-from silri.runtime.filming import Film
-from silri.runtime.folder import RunFolder
-from silri.runtime.judging import LABELS, open_classifier
+from silri.runtime.acting.autonomous import Drive, Evaluate, autonomous_in, noted
+from silri.runtime.acting.driver import Driver
+from silri.runtime.acting.filming import Film
+from silri.runtime.acting.judging import LABELS, open_classifier
+from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.keeping.state import RunState
 from silri.runtime.learn import warm_up
-from silri.runtime.prepare import collect_demonstrations
 from silri.runtime.session import Interrupted, NewestAgent, Session, Summarise
-from silri.runtime.state import RunState
+from silri.runtime.starting.contract import close_env, close_operator, required
+from silri.runtime.starting.prepare import collect_demonstrations
 from silri.store.safety import files
 from silri.store.store import EpisodeStore
 

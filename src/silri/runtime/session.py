@@ -37,13 +37,13 @@ from silri.data.mixer import Mixer
 from silri.data.replay import Replay
 from silri.data.statistics import observation_statistics
 from silri.nn.train_state import Info
-from silri.runtime.checkpoint import CheckpointStore
-from silri.runtime.export import export_policy
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.checkpoint import CheckpointStore
+from silri.runtime.keeping.export import export_policy
+from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.keeping.metrics import MetricsWriter
+from silri.runtime.keeping.state import RunState
 from silri.runtime.learn import CHUNK, learn, learn_from_guidance, reward_scale
-from silri.runtime.metrics import MetricsWriter
-from silri.runtime.prepare import started_from
-from silri.runtime.state import RunState
+from silri.runtime.starting.prepare import started_from
 from silri.vision.files import load_sight, save_sight
 from silri.vision.sight import Sight
 from silri.vision.sighted import Sighted

@@ -27,7 +27,7 @@ from silri.runtime.cluster.control import BEAT_S, RobotLoop
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import read_record, write_record
 from silri.runtime.cluster.spool import Spool
-from silri.runtime.prepare import make_operator
+from silri.runtime.starting.prepare import make_operator
 from silri.store.safety import files
 from tests.fakes.agent import registered
 from tests.fakes.cell import Cell, Faulty, Stop

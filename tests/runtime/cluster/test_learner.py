@@ -12,13 +12,13 @@ import pytest
 
 from silri.core.clock import FakeClock
 from silri.core.events import EpisodeFinished, Notice
-from silri.runtime.checkpoint import tree_hash
 from silri.runtime.cluster.learner import IDLE_NOTICE_S
 from silri.runtime.cluster.paths import LivePaths
-from silri.runtime.export import decode_parameters
-from silri.runtime.folder import RunFolder
-from silri.runtime.prepare import collect_demonstrations, make_operator
+from silri.runtime.keeping.checkpoint import tree_hash
+from silri.runtime.keeping.export import decode_parameters
+from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.session import Interrupted
+from silri.runtime.starting.prepare import collect_demonstrations, make_operator
 from silri.store.safety import files
 from tests.fakes.agent import registered
 from tests.fakes.lab import STEPS, Lab, configuration

@@ -11,7 +11,7 @@ from silri.agents.registry import load_agent
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import SpoolPaths
 from silri.runtime.cluster.policy import RobotPolicy
-from silri.runtime.export import encode_parameters
+from silri.runtime.keeping.export import encode_parameters
 from silri.vision.config import VisionConfig
 from silri.vision.sight import Sight
 from silri.vision.sighted import Sighted

@@ -11,7 +11,7 @@ from silri.core.errors import ConfigError, UsageError
 from silri.runtime.cluster.hub import Hub
 from silri.runtime.cluster.paths import LivePaths, read_record
 from silri.runtime.cluster.setup import prepare_run, wait_for_spec
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 from tests.fakes.agent import registered
 from tests.fakes.lab import configuration
 from tests.fakes.point import FakeEnvConfig, PointMass

@@ -17,8 +17,8 @@ from silri.runtime.cluster.learner import Learner
 from silri.runtime.cluster.setup import prepare_run, wait_for_spec
 from silri.runtime.cluster.spool import Spool
 from silri.runtime.cluster.uplink import Uplink, run_uplink
-from silri.runtime.folder import RunFolder
-from silri.runtime.prepare import make_operator
+from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.starting.prepare import make_operator
 from silri.store.dataset import read_dataset
 from tests.fakes.agent import registered
 from tests.fakes.lab import configuration

@@ -13,6 +13,7 @@ from silri.core.errors import ConfigError, SpecError
 from silri.core.protocols import Disturbable, HasPrivileged, OperatorInput
 from silri.data.episode import EpisodeBuilder
 from silri.intervention.arbiter import Arbiter
+from silri.runtime.acting.rollout import PAUSE_POLL_S, rollout
 from silri.runtime.pace.histogram import Histogram
 from silri.runtime.pace.realtime import (
     PacedEnv,
@@ -21,7 +22,6 @@ from silri.runtime.pace.realtime import (
     no_garbage_collection,
 )
 from silri.runtime.pace.timing import NOTICE_EVERY_S, LoopTiming
-from silri.runtime.rollout import PAUSE_POLL_S, rollout
 from tests.fakes.point import PointMass
 
 HZ = 20.0

@@ -17,7 +17,7 @@ from silri.bench.suite import Cell
 from silri.configs.run import RunConfig
 from silri.configs.serialize import differences, to_json
 from silri.core.errors import ConfigError, DataError, SilriError
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 from silri.store.safety import files
 
 # Only for an estimate before any run of the suite is done: a step with its learner iteration on

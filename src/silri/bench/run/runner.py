@@ -15,7 +15,7 @@ from typing import Protocol, TextIO
 from silri.bench.run.pinning import spawn
 from silri.bench.run.plan import Job, State, clear, lock, stages_left
 from silri.core.errors import SilriError
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 from silri.store.safety import files
 
 POLL_S = 0.2

@@ -37,15 +37,15 @@ from silri.core.seeding import Stream, derive_seed, rng
 from silri.core.specs import EnvSpec
 from silri.core.transition import Transition
 from silri.data.episode import Episode, EpisodeBuilder
-from silri.runtime.autonomous import Evaluate
+from silri.runtime.acting.autonomous import Evaluate
+from silri.runtime.acting.demos import record_demonstrations, set_aside
+from silri.runtime.acting.driver import Driver
+from silri.runtime.acting.judging import LABELS, open_classifier
+from silri.runtime.acting.rollout import Outcome
 from silri.runtime.cluster.paths import SpoolPaths, leave_record, read_record, write_record
 from silri.runtime.cluster.policy import RobotPolicy
 from silri.runtime.cluster.spool import Spool, decode_upload
-from silri.runtime.contract import close_env, close_operator, required
-from silri.runtime.demos import record_demonstrations, set_aside
-from silri.runtime.driver import Driver
-from silri.runtime.judging import LABELS, open_classifier
-from silri.runtime.rollout import Outcome
+from silri.runtime.starting.contract import close_env, close_operator, required
 from silri.store.safety import files
 from silri.store.safety.lock import FolderLock
 

@@ -16,6 +16,7 @@ from typing import Any
 from silri.core.clock import Clock, MonotonicClock
 from silri.core.errors import DataError, SpecError, UsageError
 from silri.core.specs import EnvSpec
+from silri.runtime.acting.demos import import_dataset
 from silri.runtime.cluster.parameters import unpack
 from silri.runtime.cluster.paths import (
     PROTOCOL,
@@ -26,7 +27,6 @@ from silri.runtime.cluster.paths import (
 )
 from silri.runtime.cluster.spec import check_same_spec
 from silri.runtime.cluster.spool import decode_upload
-from silri.runtime.demos import import_dataset
 from silri.store.store import EpisodeStore
 
 SILENT_S = 10.0  # a robot that was not heard of for so long is missing

@@ -20,7 +20,7 @@ from silri.core.events import Notice
 from silri.data.episode import Episode
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import LivePaths, read_record, write_record
-from silri.runtime.export import encode_parameters
+from silri.runtime.keeping.export import encode_parameters
 from silri.runtime.session import Interrupted, Session
 from silri.store.follow import Follower
 

@@ -19,7 +19,7 @@ class Parameters(NamedTuple):
 
     Attributes:
         version: learner iterations behind it; grows.
-        arrays: a safetensors file, see :func:`~silri.runtime.export.encode_parameters`.
+        arrays: a safetensors file, see :func:`~silri.runtime.keeping.export.encode_parameters`.
     """
 
     version: int

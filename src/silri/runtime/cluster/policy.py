@@ -13,7 +13,7 @@ from silri.core.seeding import Stream, derive_seed
 from silri.core.specs import EnvSpec, Observation
 from silri.runtime.cluster.parameters import unpack
 from silri.runtime.cluster.paths import SpoolPaths
-from silri.runtime.export import decode_parameters
+from silri.runtime.keeping.export import decode_parameters
 from silri.runtime.learn import warm_up
 from silri.vision.sight import Sight
 from silri.vision.sighted import Sighted

@@ -13,7 +13,7 @@ from silri.core.clock import Clock
 from silri.core.errors import ConfigError
 from silri.core.specs import EnvSpec
 from silri.runtime.cluster.paths import LivePaths, read_record, write_record
-from silri.runtime.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder
 from silri.store.safety import files
 
 POLL_S = 0.2

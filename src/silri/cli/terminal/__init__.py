@@ -1,0 +1,1 @@
+"""What verbs share: arguments, Ctrl-C, and lines that move."""

@@ -1,0 +1,1 @@
+"""Runs and episodes that are on disk, in the page's words."""

@@ -1,0 +1,1 @@
+"""Before the first episode: JAX, the environment, the operator, what a run starts from."""

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from silri.configs.run import RunConfig
+from silri.core.errors import ConfigError, RunFolderError
+from silri.runtime.keeping.folder import RunFolder
+
+CONFIG = RunConfig.from_preset("bc")
+
+
+def test_a_new_folder_says_what_it_is_of(tmp_path):
+    folder = RunFolder.create(tmp_path / "runs/a", CONFIG)
+    record = json.loads(folder.config.read_text())
+    assert record["run"]["agent_name"] == "bc"
+    assert record["packages"]["numpy"]
+    assert set(record["git"]) == {"commit", "dirty"}
+    again, config = RunFolder.open(tmp_path / "runs/a")
+    assert config == CONFIG
+    assert again.path == folder.path
+
+
+def test_an_empty_folder_or_what_a_killed_start_left_is_fine(tmp_path):
+    (tmp_path / "config.json.tmp").write_text("{")
+    RunFolder.create(tmp_path, CONFIG)
+
+
+def test_a_folder_that_is_in_use_is_refused_with_two_ways_out(tmp_path):
+    RunFolder.create(tmp_path / "run", CONFIG)
+    with pytest.raises(RunFolderError, match=r"not empty: .*--resume .*run'.*--out"):
+        RunFolder.create(tmp_path / "run", CONFIG)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="file exists"):
+        RunFolder.create(tmp_path / "file", CONFIG)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/thesis.tex").write_text("")
+    with pytest.raises(RunFolderError, match="not empty"):
+        RunFolder.create(tmp_path / "other", CONFIG)
+
+
+def test_what_is_no_run_is_refused(tmp_path):
+    with pytest.raises(RunFolderError, match="does not exist"):
+        RunFolder.open(tmp_path / "nothing")
+    with pytest.raises(RunFolderError, match="has no config.json"):
+        RunFolder.open(tmp_path)
+    (tmp_path / "config.json").write_text('{"format": 10, "run": {"agent_name": "bc"}}')
+    with pytest.raises(ConfigError, match="env takes an object with a 'name', got None"):
+        RunFolder.open(tmp_path)
