@@ -104,9 +104,9 @@ def record_demonstrations(
     goes on where it was: attempts whose layout is in ``known_seeds`` are skipped, failed ones fail
     again. ``commands``, ``success_reward``, ``refused``, ``on_begin`` and ``end_on_success`` are
     those of :func:`~silri.runtime.acting.rollout.rollout`; an episode that a person abandons or
-    discards is no demonstration. After RESET the same layout comes again, after DISCARD the next one.
-    ``on_end`` is told how each attempt ended, before its episode is yielded, and so is ``broken``
-    with the attempt's number: after one that broke the next follows.
+    discards is no demonstration. After RESET the same layout comes again, after DISCARD the next
+    one. ``on_end`` is told how each attempt ended, before its episode is yielded, and so is
+    ``broken`` with the attempt's number: after one that broke the next follows.
 
     ``keep_failures`` also yields failed attempts, as episodes that are no demonstrations; they do
     not count. ``found`` is how many of ``known_seeds`` succeeded, None for all.
