@@ -122,14 +122,21 @@ RUNS = [
     Run("benchmarks/vision.py", "--picture cameras.png", (), ("cameras.png",), ("opengl",)),
     Run("benchmarks/disturbance.py", "push-v3 --episodes 1", (r"\| push-v3 \| 1.00 \[",)),
     Run(
-        "benchmarks/lerobot_reads.py",
+        "benchmarks/with_lerobot/reads.py",
         "write .",
         (r"silri: 11 episodes, 1100 frames",),
         ("expected.npz", "export/meta/info.json", "video/meta/info.json"),
         ("av",),
     ),
-    Run("benchmarks/lerobot_reads.sh", "'' envs", ("bit for bit",), (), ("lerobot", "av")),
-    Run("benchmarks/lerobot_writes.sh", "envs", ("columns equal",), (), ("lerobot", "av")),
+    Run("benchmarks/with_lerobot/reads.sh", "'' envs", ("bit for bit",), (), ("lerobot", "av")),
+    Run(
+        "benchmarks/with_lerobot/arm.sh",
+        "envs",
+        (r"executed \[0\.5, -0\.5, 1\.0\]", "refused: lerobot:so101_follower cannot be "),
+        (),
+        ("lerobot",),
+    ),
+    Run("benchmarks/with_lerobot/writes.sh", "envs", ("columns equal",), (), ("lerobot", "av")),
     Run(
         "benchmarks/peers/compare.py",
         "report --out results/peers",
@@ -177,7 +184,8 @@ RUNS = [
 OTHERS = {
     *("benchmarks/same_bytes.py", "benchmarks/control_loop.py", "benchmarks/animation.py"),
     "benchmarks/constraint_figure.py",  # by tests/e2e/test_metrics_page.py, from a run it makes
-    *("benchmarks/torch_silri.py", "benchmarks/lerobot_writes.py", "examples/reach_arm.py"),
+    "benchmarks/with_lerobot/arm.py",
+    *("benchmarks/torch_silri.py", "benchmarks/with_lerobot/writes.py", "examples/reach_arm.py"),
     *(f"benchmarks/peers/{name}.py" for name in ("installed", "iteration", "learners", "peer")),
     *(f"benchmarks/peers/{name}.py" for name in ("report", "task", "wire")),
     *(f"benchmarks/tuning/{name}.toml" for name in ("bc", "conrft", "hg_dagger", "hil_serl")),

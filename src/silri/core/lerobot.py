@@ -128,6 +128,11 @@ def make(family: Family, kind: str, options: Sequence[str]) -> Any:
         config.cameras = cameras
     try:
         return getattr(package, family.make)(config)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"{PREFIX}{kind} cannot be made: it needs the module {error.name}; install it, or "
+            "lerobot's extra for its motors, such as lerobot[feetech] or lerobot[dynamixel]"
+        ) from error
     except (ImportError, ValueError, OSError) as error:
         raise ConfigError(f"{PREFIX}{kind} cannot be made: {one_line(error)}") from error
 

@@ -1,4 +1,4 @@
-"""Exports are plain LeRobotDatasets; benchmarks/lerobot_reads.sh asks the real lerobot."""
+"""Exports are plain LeRobotDatasets; benchmarks/with_lerobot/reads.sh asks the real lerobot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Demonstrations that lerobot recorded; benchmarks/lerobot_writes.sh asks the real one."""
+"""Demonstrations that lerobot recorded; benchmarks/with_lerobot/writes.sh asks the real one."""
 
 from __future__ import annotations
 

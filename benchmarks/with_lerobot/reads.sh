@@ -2,7 +2,7 @@
 # The real lerobot reads every frame of a dataset that silri wrote and of its exports, and gets
 # silri's values.
 #
-#   benchmarks/lerobot_reads.sh [DATASET] [ENVS]
+#   benchmarks/with_lerobot/reads.sh [DATASET] [ENVS]
 #
 # DATASET: e.g. runs/NAME/episodes; without one, a small dataset is made up and read.
 # ENVS: where the environments are kept (default: a temporary folder). lerobot 0.4.4 brings torch
@@ -11,7 +11,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 dataset=${1:-}
 envs=${2:-$(mktemp -d)}
-python=${PYTHON:-"$here/../.venv/bin/python"}
+python=${PYTHON:-"$here/../../.venv/bin/python"}
 lerobot="$envs/lerobot/bin/python"
 
 if [ ! -x "$lerobot" ] || ! "$lerobot" -c "import lerobot" 2>/dev/null; then
@@ -21,8 +21,8 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-PYTHONPATH="$here/../src" "$python" "$here/lerobot_reads.py" write "$work" $dataset
+PYTHONPATH="$here/../../src" "$python" "$here/reads.py" write "$work" $dataset
 [ -n "$dataset" ] || dataset="$work/episodes"
 # Offline and with a cache of its own: nothing may come from the hub or from an earlier run.
 HF_HUB_OFFLINE=1 HF_HOME="$work/huggingface" HF_DATASETS_CACHE="$work/cache" \
-    "$lerobot" "$here/lerobot_reads.py" read "$work" "$dataset"
+    "$lerobot" "$here/reads.py" read "$work" "$dataset"

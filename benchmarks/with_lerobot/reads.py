@@ -1,4 +1,4 @@
-"""Both halves of ``lerobot_reads.sh``: silri writes down what it stored, lerobot compares.
+"""Both halves of ``reads.sh``: silri writes down what it stored, lerobot compares.
 
 The halves run in different environments and share only ``expected.npz``: the first knows
 nothing of torch, the second nothing of silri.
@@ -78,7 +78,7 @@ def make_dataset(work: Path) -> None:
     from silri.core.specs import ArraySpec
     from silri.store.store import EpisodeStore
 
-    sys.path.insert(0, str(Path(__file__).resolve().parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     from store import DIAGNOSTICS, SPEC, camera, make_episode
 
     observation = {**SPEC.observation, "single": ArraySpec((1,)), "matrix": ArraySpec((2, 3))}

@@ -1,13 +1,13 @@
 #!/bin/sh
 # silri reads what the real lerobot wrote (images and videos), and gets lerobot's values.
 #
-#   benchmarks/lerobot_writes.sh [ENVS]
+#   benchmarks/with_lerobot/writes.sh [ENVS]
 #
-# ENVS: where the environments are kept (default: a temporary folder); see lerobot_reads.sh.
+# ENVS: where the environments are kept (default: a temporary folder); see reads.sh.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 envs=${1:-$(mktemp -d)}
-python=${PYTHON:-"$here/../.venv/bin/python"}
+python=${PYTHON:-"$here/../../.venv/bin/python"}
 lerobot="$envs/lerobot/bin/python"
 
 if [ ! -x "$lerobot" ] || ! "$lerobot" -c "import lerobot" 2>/dev/null; then
@@ -18,5 +18,5 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 HF_HUB_OFFLINE=1 HF_HOME="$work/huggingface" HF_DATASETS_CACHE="$work/cache" SVT_LOG=1 \
-    "$lerobot" "$here/lerobot_writes.py" write "$work"
-PYTHONPATH="$here/../src" "$python" "$here/lerobot_writes.py" read "$work"
+    "$lerobot" "$here/writes.py" write "$work"
+PYTHONPATH="$here/../../src" "$python" "$here/writes.py" read "$work"

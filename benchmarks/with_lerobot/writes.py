@@ -1,4 +1,4 @@
-"""Both halves of ``lerobot_writes.sh``: lerobot records two small datasets, silri reads them.
+"""Both halves of ``writes.sh``: lerobot records two small datasets, silri reads them.
 
 The halves run in different environments and share the datasets and, for each, ``NAME.npz`` with
 what lerobot itself reads from it: the first half knows nothing of silri, the second none of torch.
