@@ -105,7 +105,7 @@ def test_one_that_changes_or_says_nothing_is_refused(tmp_path, told):
 
 
 def test_several_texts_in_one_observation_are_refused(tmp_path, spec):
-    odd = replace(spec, observation={"instruction": ArraySpec((2,), "<U8")})
+    odd = replace(spec, points={}, observation={"instruction": ArraySpec((2,), "<U8")})
     message = r"'observation\.instruction' of fake/reach has \(2,\) texts"
     with pytest.raises(SpecError, match=message):
         EpisodeStore(tmp_path / "a", tmp_path / "b", odd)
