@@ -2,7 +2,7 @@
 
 Each task has words to train with and others to test with; no sentence is in both. The test
 sentences were written before anything was trained, and are not changed to fit a result. The last
-eight of each task to train with came after a first result: twelve were too few.
+eight of each task to train with came after a first result, with twelve, on the test sentences.
 """
 
 from __future__ import annotations
