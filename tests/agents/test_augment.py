@@ -118,3 +118,16 @@ def test_features_of_cameras_get_noise_of_their_own_and_nothing_else_does(spec):
     assert abs(np.corrcoef(here["front"].ravel(), there["front"].ravel())[0, 1]) < 0.05
     for side in moved(spec, batch, feature_noise=0.0):
         np.testing.assert_array_equal(side["front"], 0.0)
+
+
+def test_noise_on_a_sentence_is_that_of_its_row_before_and_after(spec):
+    spec = replace(spec, observation={**spec.observation, "said": ArraySpec((1, 5), "float16")})
+    batch = fake_batch(spec, (2, 64))
+    here, there = moved(spec, batch, sentence_noise=0.5)
+    np.testing.assert_allclose(here["said"], there["said"], atol=1e-6)
+    assert here["said"].std() == pytest.approx(0.5, rel=0.1)
+    assert abs(np.corrcoef(here["said"][0, :, 0, 0], here["said"][0, :, 0, 1])[0, 1]) < 0.5
+    for key in ("state", "environment_state"):
+        np.testing.assert_array_equal(here[key], 0.0)
+    still, _ = moved(spec, batch, feature_noise=0.5)
+    np.testing.assert_array_equal(still["said"], 0.0)  # that is for cameras

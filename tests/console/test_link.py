@@ -57,6 +57,7 @@ def test_messages_keep_arrays_numbers_and_nothing():
         "kind": "step",
         "state": np.arange(3, dtype=np.float32),
         "image": np.arange(12, dtype=np.uint8).reshape(2, 2, 3),
+        "words": np.array("öffne", "<U12"),
         "number": np.float32(0.5),
         "nan": float("nan"),
         "none": None,
@@ -64,7 +65,7 @@ def test_messages_keep_arrays_numbers_and_nothing():
     frame = pack(message)
     back = unpack(frame[4:])
     assert body_size(frame[:4], TO_RUN) == len(frame) - 4
-    for key in ("state", "image"):
+    for key in ("state", "image", "words"):
         np.testing.assert_array_equal(back[key], message[key])
         assert back[key].dtype == message[key].dtype
     assert (back["number"], back["none"]) == (0.5, None)

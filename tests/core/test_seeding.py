@@ -84,6 +84,7 @@ def test_stream_numbers_are_part_of_the_run_format():
         "DISTURBANCE": 12,
         "REWARD_SPLIT": 21,
         "REWARD_NETWORK": 22,
+        "INSTRUCTION": 31,
     }
 
 

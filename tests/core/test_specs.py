@@ -160,3 +160,39 @@ def test_the_rate_of_a_loop_replaces_the_environments():
 def test_a_rate_is_positive(hz):
     with pytest.raises(ConfigError, match="control_hz of e takes Hz > 0, got"):
         EnvSpec("e", {"state": ArraySpec((1,))}, ActionSpec(1), 5, control_hz=hz)
+
+
+TEXT = ArraySpec((), "<U12")
+
+
+@pytest.mark.parametrize("value", ["go left", np.array("go left"), np.str_("go left")])
+def test_a_text_keeps_its_largest_length(value):
+    text = TEXT.validate("instruction", value)
+    assert (text.shape, text.dtype, str(text)) == ((), "<U12", "go left")
+    assert TEXT.is_text
+    assert not TEXT.is_vector
+    assert not TEXT.is_sentence
+    assert str(TEXT.conform("instruction", TEXT.blank())) == "nothing"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "is None; it takes a text"),
+        (7.5, "is 7.5; it takes a text"),
+        (["go", "left"], r"is \['go', 'left'\]; it takes a text"),
+        (b"go", "is b'go'; it takes a text"),
+        (" ", "is the empty text ' '"),
+        ("turn around twice", "has 17 characters, 'turn around twice'; the spec takes up to 12"),
+    ],
+)
+def test_a_text_that_does_not_fit_is_named_with_its_environment(value, message):
+    spec = EnvSpec("fake/told", {"instruction": TEXT}, ActionSpec(2), 5)
+    for check in (spec.validate_observation, spec.conform_observation):
+        with pytest.raises(SpecError, match=f"'observation.instruction of fake/told' {message}"):
+            check({"instruction": value})
+
+
+def test_a_spec_with_a_text_is_written_down_and_read_again():
+    spec = EnvSpec("fake/told", {"instruction": TEXT}, ActionSpec(2), 5)
+    assert EnvSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec

@@ -30,10 +30,11 @@ RUNS = [
 ]
 STAGES = r"^(clone|pretrain|offline)/"
 # What a run of seconds does not have: an episode that is set aside, a success of its own, a success
-# classifier (tests/runtime/test_judged_run.py).
+# classifier (tests/runtime/test_judged_run.py), several tasks (tests/runtime/test_told.py).
 ELSEWHERE = {
     *("quarantine/id", "evaluation/mean_success_length", "wall_s"),
     *("evaluation/classifier_success_rate", "evaluation/classifier_agreement"),
+    *("evaluation/success_rate/TASK", "evaluation/episodes/TASK"),
 }
 
 

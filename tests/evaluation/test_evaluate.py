@@ -9,6 +9,7 @@ from silri.core.seeding import Stream, derive_seed
 from silri.evaluation.evaluate import evaluate, sampling_actor
 from silri.evaluation.statistics import wilson_interval
 from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.words import ToldPoint
 
 
 def expert(env):
@@ -108,3 +109,28 @@ def test_sampling_never_shares_a_random_key_with_training():
     evaluate(PointMass(), sampling_actor(Agent()), 3)
     assert min(asked) >= 1 << 30
     assert len(set(asked)) == 3
+
+
+def test_success_of_each_task_where_there_are_several():
+    env = ToldPoint()
+
+    def goes_left(observation, episode, step):
+        move = env.privileged().expert_action
+        return np.where(env._goal[0, 0] < 0, move, -move).clip(-1, 1).astype(np.float32)
+
+    result = evaluate(env, goes_left, 12)
+    left = sum(task == "left" for task in result.tasks)
+    assert set(result.tasks) == {"left", "right"}
+    assert result.by_task() == {"left": (left, left), "right": (0, 12 - left)}
+    metrics = result.metrics()
+    assert metrics["success_rate/left"] == 1.0
+    assert metrics["success_rate/right"] == 0.0
+    assert metrics["episodes/left"] == left
+    assert metrics["success_rate"] == left / 12
+
+
+def test_one_task_alone_has_no_table():
+    result = evaluate(PointMass(), idle, 2)
+    assert result.tasks == ("", "")
+    assert result.by_task() == {}
+    assert not any("/" in name for name in result.metrics())

@@ -111,3 +111,15 @@ def test_positions_that_cannot_be_in_metres_are_refused_as_features_in_metres():
     Normalizer.create(spec).fitted(pixels)
     with pytest.raises(ConfigError, match=r"points of 'state'.*of 80 .*augment.relative to 0"):
         Normalizer.create(spec, 0.05).fitted(pixels)
+
+
+def test_a_sentence_comes_at_a_scale_of_its_own():
+    """Statistics of a few sentences say nothing about one that nobody has said yet."""
+    spec = replace(
+        SPEC, observation={"said": ArraySpec((1, 2), "float16"), "state": ArraySpec((2,))}
+    )
+    statistics = {**STATISTICS, "said": (np.full((1, 2), 9.0), np.full((1, 2), 1e-2))}
+    normalizer = Normalizer.create(spec).fitted(statistics)
+    said = np.array([[0.5, -1.5]], np.float16)
+    features = normalizer.prepare({"said": said, "state": STATE})["vector"]
+    np.testing.assert_array_equal(features, [0.5, -1.5, 0.0, 4.0])

@@ -3,7 +3,8 @@
 Which numbers of an observation are positions is the environment's to say (``EnvSpec.points``);
 without them vectors stay as they are. Frames of cameras are cropped at random, as image policies
 are trained (DrQ, arXiv 2004.13649). Where frozen features are kept instead, noise stands in for
-crops: with few demonstrations a network would know each picture by its smallest components.
+crops: with few demonstrations a network would know each picture by its smallest components. So it
+would know each instruction by its wording, and fail at words that nobody has used yet.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from silri.core.specs import EnvSpec
 from silri.core.transition import Batch
 from silri.nn.augment import Points, at_rest, random_crop, shift
 
-SHIFTS, GOAL_SHIFTS, CROPS, NOISE = (
+SHIFTS, GOAL_SHIFTS, CROPS, NOISE, WORDS = (
     0x5817F7,
     0x60A15,
     0xC809,
     0xFEA7,
+    0x30BD5,
 )  # streams among an iteration's keys
 SHARE = 0.5  # of the rows; the others stay, for what no observation shows stays, too
 REST_M = 0.002  # an object that moves by less between observation and next observation is at rest
@@ -37,6 +39,7 @@ class Augment:
     relative: NonNegative = 0.0  # metres; unit of positions as seen from the hand as inputs, 0: off
     crop: NonNegativeInt = 4  # pixels; frames are moved by up to this, each by an offset of its own
     feature_noise: NonNegative = 0.3  # deviations; Gaussian noise on the features of cameras
+    sentence_noise: NonNegative = 0.6  # deviations; likewise on what was read of an instruction
 
 
 PLAIN = Augment()
@@ -51,6 +54,7 @@ class Augmentation:
         points, objects, goals: the environment's, see :class:`~silri.core.specs.EnvSpec`.
         cameras: keys of frames.
         features: keys of what frozen eyes have made of frames.
+        sentences: keys of what a frozen language model has made of texts.
     """
 
     settings: Augment
@@ -59,6 +63,7 @@ class Augmentation:
     goals: Points
     cameras: tuple[str, ...]
     features: tuple[str, ...] = ()
+    sentences: tuple[str, ...] = ()
 
     @classmethod
     def create(cls, settings: Augment, spec: EnvSpec) -> Augmentation:
@@ -70,7 +75,8 @@ class Augmentation:
         arrays = spec.observation.items()
         cameras = tuple(key for key, array in arrays if array.is_image)
         features = tuple(key for key, array in arrays if array.is_features)
-        return cls(settings, points, objects, goals, cameras, features)
+        sentences = tuple(key for key, array in arrays if array.is_sentence)
+        return cls(settings, points, objects, goals, cameras, features, sentences)
 
     def __call__(self, key: jax.Array, batch: Batch) -> Batch:
         """The batch with its observations moved; an observation and the next one by the same.
@@ -107,6 +113,14 @@ class Augmentation:
                     seen = jnp.asarray(side[camera], jnp.float32)
                     draw = jax.random.normal(jax.random.fold_in(stream, part), seen.shape)
                     side[camera] = seen + self.settings.feature_noise * draw
+        if self.settings.sentence_noise:
+            for number, text in enumerate(self.sentences):
+                stream = jax.random.fold_in(jax.random.fold_in(key, WORDS), number)
+                # Both sides of a row alike: an episode's words stay what they are.
+                noise = jax.random.normal(stream, here[text].shape)
+                for side in (here, there):
+                    read = jnp.asarray(side[text], jnp.float32)
+                    side[text] = read + self.settings.sentence_noise * noise
         return batch._replace(observation=here, next_observation=there)
 
 

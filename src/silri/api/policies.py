@@ -92,7 +92,10 @@ class Policy:
                 )
             if spec.is_image and array.dtype != np.uint8:
                 raise SpecError(f"'{key}' is {array.dtype}; images are uint8 (0-255)")
-            if not spec.is_image and not np.isfinite(array).all():
+            if spec.is_text:
+                for text in array.reshape(-1):
+                    spec.validate(f"{key} of {self.spec.name}", text)
+            elif not spec.is_image and not np.isfinite(array).all():
                 raise NonFiniteError(f"'{key}' is not finite")
         return {
             key: np.asarray(array, self.spec.observation[key].dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -20,7 +21,8 @@ from silri.core.errors import ConfigError
 from silri.core.protocols import Env
 from silri.core.seeding import Stream, derive_seed
 from silri.evaluation.disturbance import UNDISTURBED, Row, offered, robustness
-from silri.evaluation.evaluate import Actor, mean_actor, sampling_actor
+from silri.evaluation.evaluate import Actor, EvaluationResult, mean_actor, sampling_actor
+from silri.evaluation.statistics import wilson_interval
 from silri.evaluation.summary import NOT_JUDGED
 from silri.runtime.acting.faults import FaultLog
 from silri.runtime.acting.filming import Film, check_filmable
@@ -38,7 +40,8 @@ DESCRIPTION = """Evaluate the exported policy of a run, or of several: autonomou
 layouts that training never sees, with the mean action (or --sampled), and a 95 % Wilson interval.
 With --disturbance also with the object moved once in every episode
 (docs/explanation/robustness.md). With --video, or --video N, N episodes are filmed, failures first:
-RUN/videos/evaluation_mean/episode_012_failure.mp4."""
+RUN/videos/evaluation_mean/episode_012_failure.mp4. With --env.FIELD VALUE in another setting of the
+run's environment, such as --env.phrasings test."""
 SHOWN_FAILURES = 20
 VIDEOS = 5  # of --video without a number
 
@@ -77,6 +80,16 @@ class Trained:
     folder: Path
     acting: Sighted
     config: RunConfig
+    setting: str = ""  # what was changed of the environment, as part of a file's name
+
+    def changed(self, flags: list[str]) -> Trained:
+        """The same policy in another setting of its environment, ``--field value ...``."""
+        if not flags:
+            return self
+        old = self.config.env
+        env = parse(type(old), flags, prog="silri eval", description=DESCRIPTION, default=old)
+        setting = "_" + "_".join(re.sub(r"[^\w.]+", "-", flag.lstrip("-")) for flag in flags)
+        return replace(self, config=replace(self.config, env=env), setting=setting)
 
     @classmethod
     def load(cls, path: Path) -> Trained:
@@ -92,13 +105,14 @@ class Trained:
 
 def main(arguments: list[str]) -> int:
     """Evaluate and return the exit code."""
+    arguments, changed = _of_environment(arguments)
     chosen: Arguments = parse(
         Arguments, _counted(arguments), prog="silri eval", description=DESCRIPTION, flags=True
     )
     if chosen.video:
         load_av("--video")
     prepare_jax()
-    trained = [Trained.load(path) for path in chosen.runs]
+    trained = [Trained.load(path).changed(changed) for path in chosen.runs]
     for run in trained:
         check_writable(run.folder)
     if chosen.disturbance:
@@ -106,6 +120,22 @@ def main(arguments: list[str]) -> int:
     for run in trained:
         _evaluate(chosen, run)
     return DONE
+
+
+def _of_environment(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """Without ``--env.FIELD VALUE ...``; and these, as flags of the environment's settings."""
+    rest: list[str] = []
+    flags: list[str] = []
+    pending = list(arguments)
+    while pending:
+        argument = pending.pop(0)
+        if not argument.startswith("--env."):
+            rest.append(argument)
+            continue
+        flags.append("--" + argument.removeprefix("--env."))
+        while "=" not in argument and pending and not pending[0].startswith("--"):
+            flags.append(pending.pop(0))
+    return rest, flags
 
 
 def _counted(arguments: list[str]) -> list[str]:
@@ -155,11 +185,12 @@ def _evaluate(chosen: Arguments, run: Trained) -> None:
     }
     if film is not None:
         report["videos"] = [str(path.relative_to(run.folder)) for path in film.kept]
-    _write(run.folder / f"evaluation_{chosen.action}.json", report)
+    _write(run.folder / f"evaluation_{chosen.action}{run.setting}.json", report)
     if chosen.json:
         print(json.dumps(report))
         return
-    title = f"{run.config.agent_name} on {run.config.env_name}, {chosen.action} action"
+    where = run.config.env_name + run.setting.replace("_", " ")
+    title = f"{run.config.agent_name} on {where}, {chosen.action} action"
     if "judged" in metrics:
         print(f"{title}: mean return {metrics['mean_return']:.4g} of {chosen.episodes} episodes")
         print(NOT_JUDGED)
@@ -171,6 +202,7 @@ def _evaluate(chosen: Arguments, run: Trained) -> None:
         f"{title}: {wins} of {chosen.episodes} succeed, {metrics['success_rate']:.2f} "
         f"[{metrics['ci_low']:.2f}, {metrics['ci_high']:.2f}]{steps}"
     )
+    print_tasks(result)
     if "classifier_success_rate" in metrics:
         print(
             f"the success classifier calls {metrics['classifier_success_rate']:.2f} of them a "
@@ -181,6 +213,16 @@ def _evaluate(chosen: Arguments, run: Trained) -> None:
         more = len(failed) - len(shown)
         print(f"failed layouts: {shown}" + (f" and {more} more" if more else ""))
     _say_filmed(film)
+
+
+def print_tasks(result: EvaluationResult) -> None:
+    """A row of successes per task, where the environment draws one of several."""
+    tasks = result.by_task()
+    width = max(map(len, tasks), default=0)
+    for name, (wins, count) in tasks.items():
+        low, high = wilson_interval(wins, count)
+        rate = f"{wins / count:.2f} [{low:.2f}, {high:.2f}]"
+        print(f"  {name:<{width}}  {wins:3d} of {count:3d}  {rate}")
 
 
 def _say_filmed(film: Film | None) -> None:

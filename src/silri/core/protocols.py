@@ -39,7 +39,9 @@ class Env(Protocol):
     ) -> tuple[Observation, dict[str, Any]]:
         """Start an episode; the layout is decided by ``seed`` alone.
 
-        ``info["task"]``, if there, is a text: what is to be done in this episode.
+        ``info["task"]``, if there, is a text: what is to be done in this episode. Evaluations
+        count success by it. Where an observation has an ``instruction``, that is what is stored
+        as the episode's task.
         """
 
     def step(self, action: np.ndarray) -> tuple[Observation, float, bool, bool, dict[str, Any]]:

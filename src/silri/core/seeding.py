@@ -28,6 +28,7 @@ class Stream(enum.IntEnum):
     DISTURBANCE = 12
     REWARD_SPLIT = 21
     REWARD_NETWORK = 22
+    INSTRUCTION = 31
 
 
 _EVALUATION_BIT = 1 << 30  # layouts of training and of evaluation never share a seed

@@ -17,6 +17,7 @@ import numpy as np
 from silri.core.errors import CameraFault, ConfigError, DataError, NonFiniteError, SpecError
 
 Observation = dict[str, np.ndarray]
+INSTRUCTION = "instruction"  # key of the text that says what is to be done in an episode
 UNKNOWN_HZ = 10.0  # decisions per second where nobody says how many
 
 
@@ -26,8 +27,8 @@ class ArraySpec:
 
     Attributes:
         shape: without any batch axis.
-        dtype: numpy name; ``float32`` for vectors, ``uint8`` for images, ``float16`` for what
-            frozen eyes have made of an image.
+        dtype: numpy name; ``float32`` for vectors, ``uint8`` for images, ``<U128`` for a text of
+            up to 128 characters, ``float16`` for what a frozen network has made of one of these.
     """
 
     shape: tuple[int, ...]
@@ -49,9 +50,23 @@ class ArraySpec:
         return self.dtype == "float16" and len(self.shape) == 1
 
     @property
+    def is_text(self) -> bool:
+        """Words, () unicode of a largest length: the same in all steps of an episode."""
+        return self.dtype.startswith("<U")
+
+    @property
+    def is_sentence(self) -> bool:
+        """What a frozen language model has made of a text, (1, F), at a scale of its own."""
+        return self.dtype == "float16" and len(self.shape) == 2
+
+    @property
     def is_vector(self) -> bool:
         """Numbers without a place in a picture; normalised before a network takes them."""
-        return not (self.is_image or self.is_map)
+        return not (self.is_image or self.is_map or self.is_text)
+
+    def blank(self) -> np.ndarray:
+        """A value that fits: zeros, or a text that says nothing."""
+        return np.array("nothing" if self.is_text else np.zeros(self.shape), self.dtype)
 
     def conform(self, name: str, value: Any) -> np.ndarray:
         """``value`` in an array of its own with this spec's dtype; NaN and infinity pass.
@@ -60,6 +75,8 @@ class ArraySpec:
             SpecError: on a wrong shape; CameraFault if it is an image's, or there is none, or it
                 is not uint8.
         """
+        if self.is_text:
+            return self._text(name, value)
         if value is None and self.is_image:
             raise CameraFault(f"'{name}' is None: the camera gave no picture")
         array = np.asarray(value)
@@ -79,13 +96,32 @@ class ArraySpec:
             NonFiniteError: on NaN or infinity.
         """
         array = self.conform(name, value)
-        if self.dtype != "uint8" and not np.isfinite(array).all():
+        if not (self.is_image or self.is_text) and not np.isfinite(array).all():
             bad = np.flatnonzero(~np.isfinite(array.ravel()))
             raise NonFiniteError(
                 f"'{name}' is not finite at index {bad[:8].tolist()}: "
                 f"{array.ravel()[bad[:8]].tolist()}"
             )
         return array
+
+    def _text(self, name: str, value: Any) -> np.ndarray:
+        """A text of one character or more, and no more than fit.
+
+        Raises:
+            SpecError: it is none.
+        """
+        array = np.asarray(value)
+        if array.shape != self.shape or array.dtype.kind != "U":
+            raise SpecError(f"'{name}' is {value!r}; it takes a text that says what is to be done")
+        most, said = np.dtype(self.dtype).itemsize // 4, str(array)
+        if not said.strip():
+            raise SpecError(f"'{name}' is the empty text {said!r}; say what is to be done")
+        if len(said) > most:
+            raise SpecError(
+                f"'{name}' has {len(said)} characters, {said!r}; the spec takes up to {most}: say "
+                "it shorter, or give the spec a longer text"
+            )
+        return np.array(said, self.dtype)
 
 
 @dataclass(frozen=True)
@@ -258,7 +294,7 @@ class EnvSpec:
         """
         self._check_keys(observation)
         return {
-            key: spec.conform(f"observation.{key}", observation[key])
+            key: spec.conform(self._called(key, spec), observation[key])
             for key, spec in self.observation.items()
         }
 
@@ -271,9 +307,13 @@ class EnvSpec:
         """
         self._check_keys(observation)
         return {
-            key: spec.validate(f"observation.{key}", observation[key])
+            key: spec.validate(self._called(key, spec), observation[key])
             for key, spec in self.observation.items()
         }
+
+    def _called(self, key: str, array: ArraySpec) -> str:
+        """What errors call an observation; of a text also who asks for what is to be done."""
+        return f"observation.{key}" + (f" of {self.name}" if array.is_text else "")
 
     def _check_keys(self, observation: Mapping[str, Any]) -> None:
         if set(observation) != set(self.observation):

@@ -44,7 +44,7 @@ class Episode:
         success: the task was done at the end.
         is_demo: recorded by the operator alone, before training.
         seed: the layout's reset seed.
-        task: natural-language or registry name of the task.
+        task: what was to be done: the instruction where there is one, else a name.
         operator: name of the operator.
         origin: who sent it and which of theirs it is, e.g. ``robot-1/9f3a:17``; "" if it was
             recorded here.
@@ -90,6 +90,7 @@ class EpisodeBuilder:
     Attributes:
         spec: of the environment.
         episode_id, is_demo, seed, task, operator: see :class:`Episode`.
+        group: what evaluations count it with, ``info["task"]`` of the reset; "" if it says nothing.
     """
 
     spec: EnvSpec
@@ -98,6 +99,7 @@ class EpisodeBuilder:
     seed: int
     task: str
     operator: str
+    group: str = ""
     _transitions: list[Transition] = field(default_factory=list)
     _diagnostics: list[Mapping[str, float]] = field(default_factory=list)
 
@@ -111,6 +113,7 @@ class EpisodeBuilder:
             NonFiniteError: NaN or infinity in an action, the reward or the next observation. The
                 transition is kept all the same, so that :meth:`build` can hand the episode to
                 quarantine.
+            SpecError: a text changed; likewise.
         """
         if self._transitions and self._transitions[-1].terminated:
             raise ValueError("a step after a terminated one: the loop forgot to reset")
@@ -120,8 +123,12 @@ class EpisodeBuilder:
             "action": transition.action,
             "policy_action": transition.policy_action,
             "reward": transition.reward,
-            **{f"next_observation.{k}": v for k, v in transition.next_observation.items()},
         }
+        for key, value in transition.next_observation.items():
+            if self.spec.observation[key].is_text:
+                self._check_text(key, transition)
+            else:
+                checks[f"next_observation.{key}"] = value
         if transition.is_intervention:
             checks["human_action"] = transition.human_action
         for name, value in checks.items():
@@ -130,6 +137,16 @@ class EpisodeBuilder:
                     f"'{name}' is not finite at step {transition.step} of episode "
                     f"{self.episode_id}: {np.asarray(value).ravel()[:8].tolist()}"
                 )
+
+    def _check_text(self, key: str, transition: Transition) -> None:
+        """A text is the same in every step: the store keeps one of an episode."""
+        before, after = (str(o[key]) for o in (transition.observation, transition.next_observation))
+        if before != after:
+            raise SpecError(
+                f"'observation.{key}' of {self.task} changed at step {transition.step} of episode "
+                f"{self.episode_id}, from {before!r} to {after!r}; what is to be done is said at "
+                "the reset: begin an episode for it"
+            )
 
     @property
     def last(self) -> Transition:
@@ -199,7 +216,8 @@ def check_episode(episode: Episode, spec: EnvSpec) -> None:
     """Whether a finished episode fits ``spec`` and is finite, so that it may be trained on.
 
     Raises:
-        SpecError: on missing or surplus columns, a wrong shape or dtype; names the column.
+        SpecError: on missing or surplus columns, a wrong shape or dtype, or a text that is empty
+            or changes; names the column.
         NonFiniteError: NaN or infinity anywhere but in ``human_action`` where nobody intervened
             and in diagnostics.
     """
@@ -226,9 +244,21 @@ def check_episode(episode: Episode, spec: EnvSpec) -> None:
             )
         if name == "human_action":
             value = value[episode.frames["is_intervention"]]
-        if value.dtype != np.uint8 and not np.isfinite(value).all():
+        if value.dtype.kind == "U":
+            _check_text(episode, name, value)
+        elif value.dtype != np.uint8 and not np.isfinite(value).all():
             step = int(np.argwhere(~np.isfinite(value))[0, 0])
             raise NonFiniteError(
                 f"'{name}' of episode {episode.episode_id} is not finite, first in row {step}; "
                 "quarantine the episode instead of storing it"
             )
+
+
+def _check_text(episode: Episode, name: str, rows: np.ndarray) -> None:
+    """Raise SpecError for a text that says nothing, or not the same thing in every row."""
+    said = sorted({str(row) for row in rows})
+    if len(said) != 1 or not said[0].strip():
+        raise SpecError(
+            f"'{name}' of episode {episode.episode_id} ({episode.task}) takes one text that says "
+            f"what is to be done, got {', '.join(map(repr, said))}"
+        )

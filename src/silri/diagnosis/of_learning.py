@@ -143,7 +143,7 @@ def inputs_out_of_range(run: Evidence) -> Finding | None:
         known = observation_statistics(run.demonstrations, floor=run.config.data.std_floor)
     worst = (0.0, "", np.zeros(0))
     for key, first in run.recent[0].observations.items():
-        if first.dtype == np.uint8:
+        if first.dtype.kind not in "fi":  # pictures and words
             continue
         rows = np.concatenate([e.observations[key] for e in run.recent]).astype(np.float64)
         if key in known:

@@ -104,9 +104,7 @@ def _checks(
 def watch(device: Device, spec: EnvSpec, seconds: float, *, played: bool) -> Seen:
     """Ask it as a run would, ``PLAY_HZ`` times a second."""
     seen, end = Seen(), time.monotonic() + seconds
-    observation = {
-        key: np.zeros(array.shape, array.dtype) for key, array in spec.observation.items()
-    }
+    observation = {key: array.blank() for key, array in spec.observation.items()}
     rest = spec.action.snap(np.zeros(spec.action.size, np.float32))
     device.begin_episode(np.random.default_rng(0))
     device.source = _Heard(device.source, seen)

@@ -63,6 +63,47 @@ class MetaworldConfig(EnvConfig):
         return "success: as Meta-World says"
 
 
+LANGUAGE_TASKS = (
+    "drawer-open",
+    "drawer-close",
+    "window-open",
+    "window-close",
+    "button-press",
+    "reach-left",
+    "reach-right",
+)
+
+
+@settings("env")
+class MetaworldLanguageConfig(EnvConfig):
+    """Meta-World's scenes with a task that is said in words."""
+
+    # decisions until the time-out
+    max_episode_steps: PositiveInt = 100
+    # rewards: the two below, with success ending the episode
+    reward: Literal["sparse"] = "sparse"
+    # simulator steps per decision
+    action_repeat: PositiveInt = 2
+    # whether the gripper is open or closed, or one more continuous dimension
+    gripper: Gripper = "discrete"
+    # what may be asked for; each episode draws one of them
+    tasks: tuple[str, ...] = LANGUAGE_TASKS
+    # whose words: train, test (never trained on), or shuffled: those of another task of the scene
+    phrasings: Literal["train", "test", "shuffled"] = "train"
+
+    def __post_init__(self) -> None:
+        odd = [task for task in self.tasks if task not in LANGUAGE_TASKS]
+        if odd or not self.tasks or len(set(self.tasks)) != len(self.tasks):
+            raise ConfigError(
+                f"env.tasks takes some of {', '.join(LANGUAGE_TASKS)}, each once; got "
+                f"{', '.join(self.tasks) or 'none'}"
+            )
+
+    def describe_success(self) -> str:
+        """See the base class."""
+        return "success: the state that the instruction asks for"
+
+
 @settings("env")
 class GymConfig(EnvConfig):
     """A Gymnasium environment."""

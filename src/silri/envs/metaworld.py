@@ -181,6 +181,7 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         layout = self._layout = self._drawn
         mujoco.mj_resetData(raw.model, raw.data)
         raw.reset_model()  # the same layout again; the hand moves to its start
+        self._arrange()
         mujoco.mj_forward(raw.model, raw.data)
         self._frame = self._read_frame()
         self._observe(self._frame)
@@ -324,7 +325,14 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
             raise EnvironmentFault(
                 f"{self.env_spec.name}: the simulation diverged at {data.time:.3f} s"
             )
-        reward, info = raw.evaluate_state(self._observed, command)
+        return self._judge(command)
+
+    def _arrange(self) -> None:
+        """For whoever wants a scene to begin in another state than upstream's."""
+
+    def _judge(self, command: np.ndarray) -> tuple[float, bool]:
+        """Upstream's reward and success of the state that ``command`` (4,) led to."""
+        reward, info = self._raw.evaluate_state(self._observed, command)
         return float(reward), bool(info["success"])
 
     def _read_frame(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -20,7 +21,13 @@ from silri.core.registry import (
     unknown_name,
 )
 from silri.envs import opengl
-from silri.envs.config import EnvConfig, GymConfig, MetaworldConfig, PickCubeConfig
+from silri.envs.config import (
+    EnvConfig,
+    GymConfig,
+    MetaworldConfig,
+    MetaworldLanguageConfig,
+    PickCubeConfig,
+)
 from silri.envs.robots.config import ArmConfig
 
 # Task -> share of 100 layouts (whole range, 100 steps x 2, discrete gripper) in which Meta-World's
@@ -96,6 +103,27 @@ class Metaworld:
         from silri.envs.metaworld import MetaworldEnv
 
         return MetaworldEnv(name.removeprefix(_METAWORLD), config)
+
+
+class MetaworldLanguage:
+    """Seven tasks of Meta-World in four scenes, said in words: ``metaworld-language``."""
+
+    presets: ClassVar[Mapping[str, Preset]] = {
+        "default": Preset(
+            MetaworldLanguageConfig(),
+            "a task and its words are drawn for each episode",
+            # Ten demonstrations of each task, and as many episodes of each in an evaluation.
+            {"data": {"demos": 70}, "evaluation": {"episodes": 70}},
+        )
+    }
+    Config: ClassVar = MetaworldLanguageConfig
+
+    @staticmethod
+    def create(config: MetaworldLanguageConfig, name: str) -> Env:
+        """Build the simulators; this imports MuJoCo."""
+        from silri.envs.metaworld_language import MetaworldLanguageEnv
+
+        return MetaworldLanguageEnv(config, name)
 
 
 class Gym:
@@ -190,6 +218,11 @@ ENVS = Registry(
                 f"scripted expert succeeds in {ceiling:.0%} of layouts",
             )
             for task, ceiling in EXPERT_CEILINGS.items()
+        ),
+        Entry(
+            "metaworld-language",
+            "silri.envs.registry:MetaworldLanguage",
+            "7 tasks in 4 scenes, said in words, needs silri[language]; expert succeeds in 100%",
         ),
         Entry(
             "hil/pick-cube",

@@ -36,6 +36,7 @@ class EvaluationResult:
         faults: (N,) bool: the environment broke; counts as a failure.
         judged: (N,) bool: something has said whether the task was done.
         called: (N,) bool: a success classifier has called it done; None without one.
+        tasks: (N,) what was to be done, ``info["task"]``; "" where the environment does not say.
     """
 
     successes: np.ndarray
@@ -44,6 +45,18 @@ class EvaluationResult:
     faults: np.ndarray
     judged: np.ndarray
     called: np.ndarray | None = None
+    tasks: tuple[str, ...] = ()
+
+    def by_task(self) -> dict[str, tuple[int, int]]:
+        """(successes, episodes) of each task, by name; empty unless there are several."""
+        names = sorted(set(self.tasks))
+        if len(names) < 2:
+            return {}
+        rows = {name: np.asarray([task == name for task in self.tasks]) for name in names}
+        return {
+            name or "(not said)": (int(self.successes[row].sum()), int(row.sum()))
+            for name, row in rows.items()
+        }
 
     def metrics(self) -> dict[str, float]:
         """What a run records of an evaluation.
@@ -52,7 +65,9 @@ class EvaluationResult:
         (NaN without a success), mean_return and faults. Where nothing has said of any episode
         whether the task was done, also ``judged``, 0: the rate of success means nothing then. With
         a success classifier also the share that it called a success, ``classifier_success_rate``,
-        and the share in which it was right by ``success_rate``, ``classifier_agreement``.
+        and the share in which it was right by ``success_rate``, ``classifier_agreement``. Of an
+        environment that draws one of several tasks also ``success_rate/NAME`` of each, and
+        ``episodes/NAME``.
         """
         count, wins = len(self.successes), int(self.successes.sum())
         low, high = wilson_interval(wins, count)
@@ -67,6 +82,8 @@ class EvaluationResult:
             "faults": float(self.faults.sum()),
             **({} if self.judged.any() or self.faults.all() else {"judged": 0.0}),
             **self._classifiers(),
+            **{f"success_rate/{name}": won / of for name, (won, of) in self.by_task().items()},
+            **{f"episodes/{name}": float(of) for name, (_, of) in self.by_task().items()},
         }
 
     def _classifiers(self) -> dict[str, float]:
@@ -100,7 +117,7 @@ def evaluate_with(
         if row is None:
             return None
         rows.append(row)
-    successes, lengths, returns, faults, judged, called = zip(*rows, strict=True)
+    successes, lengths, returns, faults, judged, called, tasks = zip(*rows, strict=True)
     return EvaluationResult(
         successes=np.asarray(successes, bool),
         lengths=np.asarray(lengths, np.int64),
@@ -109,6 +126,7 @@ def evaluate_with(
         judged=np.asarray(judged, bool),
         # Who breaks before a classifier has said anything was not called a success.
         called=None if all(each is None for each in called) else np.asarray(called, bool),
+        tasks=tasks,
     )
 
 
@@ -162,8 +180,8 @@ class _Policy:
 
 def _episode(
     spec: EnvSpec, drive: Drive, actor: Actor, index: int
-) -> tuple[bool, int, float, bool, bool, bool | None] | None:
-    """(success, length, return, fault, judged, called) of one layout; None if it was stopped."""
+) -> tuple[bool, int, float, bool, bool, bool | None, str] | None:
+    """(success, length, return, fault, judged, called, task) of one layout; None if stopped."""
     seed = derive_seed(0, Stream.EVALUATION_LAYOUT, index)
     while True:
         builder = EpisodeBuilder(spec, index, False, seed, spec.name, "none")
@@ -175,4 +193,4 @@ def _episode(
     fault = outcome.end == "fault"
     judged = outcome.judged and not fault
     total = builder.total_reward
-    return outcome.success, len(builder), total, fault, judged, outcome.called
+    return outcome.success, len(builder), total, fault, judged, outcome.called, builder.group

@@ -24,6 +24,8 @@ class Normalizer(struct.PyTreeNode):
     Attributes:
         mean, std: dict of (*shape) per key of a vector.
         points: where positions are.
+        given: keys that come at a scale of their own, which demonstrations do not change: a few
+            sentences say nothing about the numbers of one that nobody has said yet.
         unit: scale in metres of positions as seen from the hand (the first of ``points``), which
             are features too; 0 leaves them out.
     """
@@ -31,6 +33,7 @@ class Normalizer(struct.PyTreeNode):
     mean: dict[str, jax.Array]
     std: dict[str, jax.Array]
     points: Points = struct.field(pytree_node=False, default=())
+    given: tuple[str, ...] = struct.field(pytree_node=False, default=())
     unit: float = struct.field(pytree_node=False, default=0.0)
 
     @classmethod
@@ -42,6 +45,7 @@ class Normalizer(struct.PyTreeNode):
             mean={key: jnp.zeros(array.shape, jnp.float32) for key, array in vectors.items()},
             std={key: jnp.ones(array.shape, jnp.float32) for key, array in vectors.items()},
             points=points,
+            given=tuple(sorted(key for key, array in vectors.items() if array.is_sentence)),
             unit=unit,
         )
 
@@ -57,8 +61,13 @@ class Normalizer(struct.PyTreeNode):
         if self.unit:
             _check_metres(self.points, statistics)
         mean, std = (
-            {key: jnp.asarray(statistics[key][index], jnp.float32) for key in self.mean}
-            for index in (0, 1)
+            {
+                key: own[key]
+                if key in self.given
+                else jnp.asarray(statistics[key][index], jnp.float32)
+                for key in self.mean
+            }
+            for index, own in enumerate((self.mean, self.std))
         )
         return self.replace(mean=mean, std=std)
 

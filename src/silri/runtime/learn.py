@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import jax
-import numpy as np
 
 from silri.agents.base import Agent, AgentConfig
 from silri.agents.stages import Stage
@@ -65,9 +64,8 @@ def learn_from_guidance(
 
 def warm_up(acting: Sighted, *, learning: bool = True) -> None:
     """Compile what every step needs before the clock matters; nothing is learned."""
-    arrays = acting.sight.spec.observation.items()
-    zeros = {key: np.zeros(array.shape, array.dtype) for key, array in arrays}
-    acting.act(zeros, episode=0, step=0, explore=True)
+    blank = {key: array.blank() for key, array in acting.sight.spec.observation.items()}
+    acting.act(blank, episode=0, step=0, explore=True)
     if learning:
         agent, config = acting.agent, acting.agent.config
         shape = (config.utd, config.batch_size)

@@ -86,7 +86,7 @@ class Session:
         self._entry = load_agent(config.agent_name)
         self.checkpoints = CheckpointStore(folder.checkpoints, keep=config.runtime.checkpoints_kept)
         agent = config.agent
-        self.sight = Sight(config.vision, spec)
+        self.sight = Sight(config.vision, spec, config.language)
         seen, returns = self.sight.seen, (agent.columns, agent.n_step, agent.discount)
         self.mixer = Mixer(
             Replay(config.data.online_capacity, seen, *returns),

@@ -318,6 +318,7 @@ class EpisodeStore:
             if is_image(array)
             else [max(1, _product(array.shape))]
             for key, array in self.spec.observation.items()
+            if not array.is_text
         }
         expected |= {"action": [self.spec.action.size]}
         stored = {

@@ -19,20 +19,20 @@ _ENCODER = "encoder"  # the key of a file's metadata
 
 
 def save_sight(sight: Sight, folder: Path) -> None:
-    """Write ``sight.safetensors``, if there is anything to see with."""
-    if sight.cameras:
+    """Write ``sight.safetensors``, if there is anything to see or to read with."""
+    if sight.identity:
         files.make_dir(folder)
         files.atomic_write(folder / FILE, encode_sight(sight))
 
 
 def load_sight(sight: Sight, folder: Path) -> None:
-    """Take what :func:`save_sight` wrote, if there are cameras.
+    """Take what :func:`save_sight` wrote, if there are cameras or texts.
 
     Raises:
         DataError: the file is missing, damaged, or of other cameras.
-        ConfigError: it was fitted for another encoder; names both.
+        ConfigError: it was fitted for another encoder or language model; names both.
     """
-    if not sight.cameras:
+    if not sight.identity:
         return
     path = folder / FILE
     try:

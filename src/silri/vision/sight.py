@@ -5,10 +5,13 @@
     frames (H, W, 3) uint8  --encoder-->  map (h, w, C)  --projection-->  features (F,) float16
 
 Or the map is kept whole, and each network learns where to look in it (``vision.keep maps``).
+An instruction is read on the way, by a language model that is as frozen as the eyes are
+(:mod:`silri.language.reader`).
 
 The encoder is pretrained and frozen (:mod:`silri.nn.encoders`); the projection is fitted on the
 run's demonstrations and frozen then (:mod:`silri.vision.projection`). What an agent and its replay
-take is an observation whose cameras are features: vectors like any other. The store keeps frames.
+take is an observation whose cameras are features: vectors like any other. The store keeps frames
+and words.
 
 A step's features come from one call of fixed shape, whoever asks: they are the same, bit for bit,
 when a run is resumed and the stored frames are looked at again.
@@ -31,12 +34,18 @@ import numpy as np
 from silri.core.errors import ConfigError, DataError
 from silri.core.specs import ArraySpec, EnvSpec, Observation
 from silri.data.episode import Episode
+from silri.language.config import LanguageConfig
+from silri.language.reader import Reader
 from silri.nn.encoders.backbone import Backbone, Params, load_backbone
 from silri.vision.config import VisionConfig
 from silri.vision.projection import Projection, fit
 
 REMEMBERED = 32_000_000  # bytes of features that are held on to, so that none is computed twice
 _KEPT = "float16"
+_KINDS = (  # keys of an identity, what they are of, and how to give it
+    ("encoder", "digest", "encoder", "--vision.encoder, --vision.weights"),
+    ("language", "language_digest", "language model", "--language.model, --language.weights"),
+)
 
 
 class Sight:
@@ -44,16 +53,21 @@ class Sight:
 
     Attributes:
         spec: of the environment.
-        seen: the same with features in place of frames; what agents and replays are made for.
+        seen: the same with features in place of frames and words; what agents and replays are
+            made for.
         cameras: keys whose frames become features or maps; none where there is no camera, or where
-            frames are kept for encoders that learn. Then everything here is the identity.
+            frames are kept for encoders that learn. Without texts, too, everything here is the
+            identity.
     """
 
-    def __init__(self, config: VisionConfig, spec: EnvSpec) -> None:
-        """Eyes for ``spec``, their projection not fitted yet.
+    def __init__(
+        self, config: VisionConfig, spec: EnvSpec, language: LanguageConfig | None = None
+    ) -> None:
+        """Eyes for ``spec``, their projection not fitted yet; and what reads its texts.
 
         Raises:
-            UnknownNameError, MissingExtraError, DataError: the encoder cannot be loaded.
+            UnknownNameError, MissingExtraError, DataError: the encoder, or the language model,
+                cannot be loaded.
             ConfigError: its stride does not fit a camera's size.
         """
         cameras = [key for key, array in spec.observation.items() if array.is_image]
@@ -65,11 +79,14 @@ class Sight:
         self._remembered = 0  # bytes
         self._backbone: Backbone
         self._params: Params
+        self._reader = Reader(language or LanguageConfig(), spec.observation)
+        kept = self._reader.read
         if self.cameras:
             self._backbone, self._params = load_backbone(config.encoder, config.weights)
             for key in self.cameras:
                 _check_size(key, spec.observation[key], self._backbone)
-            kept = {key: ArraySpec(self._kept_shape(key), _KEPT) for key in self.cameras}
+            kept |= {key: ArraySpec(self._kept_shape(key), _KEPT) for key in self.cameras}
+        if kept:
             self.seen = replace(spec, observation={**spec.observation, **kept})
 
     @property
@@ -89,30 +106,32 @@ class Sight:
         Raises:
             DataError: it is not fitted yet.
         """
+        read = self._reader(observation)
         if not self.cameras:
-            return observation
+            return {**observation, **read} if read else observation
         key = self._digest(observation)
         features = self._memory.get(key)
         if features is None:
             features = self._project(self._maps(observation))
             self._memorise(key, features)
-        return {**observation, **features}
+        return {**observation, **features, **read}
 
     def batch(self, observations: Observation) -> Observation:
         """Observations with one leading axis, or with none."""
         lead = next(iter(observations.values())).ndim - len(
             self.spec.observation[next(iter(observations))].shape
         )
-        if not self.cameras or not lead:
+        changed = (*self.cameras, *self._reader.texts)
+        if not changed or not lead:
             return self(observations)
         count = len(next(iter(observations.values())))
         rows = [self(_row(observations, index)) for index in range(count)]
-        seen = {key: np.stack([row[key] for row in rows]) for key in self.cameras}
+        seen = {key: np.stack([row[key] for row in rows]) for key in changed}
         return {**observations, **seen}
 
     def episode(self, episode: Episode) -> Episode:
         """A stored episode as a replay takes it."""
-        if not self.cameras:
+        if not (self.cameras or self._reader.texts):
             return episode
         return replace(episode, observations=self.batch(episode.observations))
 
@@ -158,10 +177,29 @@ class Sight:
 
     @property
     def identity(self) -> dict[str, str]:
-        """Which encoder it is: its name, and the digest of its weights."""
-        if not self.cameras:
-            return {}
-        return {"encoder": self._backbone.name, "digest": self._backbone.digest}
+        """Which encoder and which language model: their names, and the digests of their weights."""
+        eyes = (
+            {"encoder": self._backbone.name, "digest": self._backbone.digest}
+            if self.cameras
+            else {}
+        )
+        return eyes | self._reader.identity
+
+    def check_identity(self, identity: Mapping[str, Any], where: str) -> None:
+        """Whether what ``where`` holds was made with this encoder and this language model.
+
+        Raises:
+            ConfigError: it was made with another one; names both.
+        """
+        mine = self.identity
+        for kind, digest, what, options in _KINDS:
+            theirs, ours = (_named(each, kind, digest) for each in (identity, mine))
+            if theirs != ours:
+                raise ConfigError(
+                    f"{where} was fitted for the {what} {theirs}; here is {ours}. Features of one "
+                    f"mean nothing to the other: give the {what} ({options}) that it was trained "
+                    "with"
+                )
 
     def restore(
         self, arrays: Mapping[str, np.ndarray], identity: Mapping[str, Any], where: str
@@ -172,13 +210,7 @@ class Sight:
             ConfigError: it was fitted for another encoder; names both.
             DataError: an array is missing, or has another shape; names ``where``.
         """
-        mine = self.identity
-        if dict(identity) != mine:
-            raise ConfigError(
-                f"{where} was fitted for the encoder {_named(identity)}; here is {_named(mine)}. "
-                "Features of one mean nothing to the other: give the encoder (--vision.encoder, "
-                "--vision.weights) that it was trained with"
-            )
+        self.check_identity(identity, where)
         wanted = {
             f"{camera}/{name}": shape
             for camera in self._projected
@@ -271,8 +303,8 @@ def _row(observations: Observation, index: int) -> Observation:
     return {key: value[index] for key, value in observations.items()}
 
 
-def _named(identity: Mapping[str, Any]) -> str:
-    return f"'{identity.get('encoder')}' ({identity.get('digest')})" if identity else "none"
+def _named(identity: Mapping[str, Any], kind: str, digest: str) -> str:
+    return f"'{identity[kind]}' ({identity.get(digest)})" if kind in identity else "none"
 
 
 def _check_size(key: str, array: ArraySpec, backbone: Backbone) -> None:

@@ -40,6 +40,23 @@ def read(weights: str) -> dict[str, np.ndarray]:
             get it; a hash that is none; a file of another kind.
         DataError: the file is missing or damaged, or its hash is another.
     """
+    path = checked(weights)
+    if path.suffix == ".safetensors":
+        with reading(path):
+            return dict(safetensors.numpy.load_file(path))
+    if path.suffix in {".pth", ".pt"}:
+        return read_torch(path)
+    if path.suffix == ".pkl":
+        return read_numpy_pickle(path)
+    raise ConfigError(f"weights '{path}': takes a .safetensors, .pth, .pt or .pkl file")
+
+
+def checked(weights: str) -> Path:
+    """The file that ``weights`` names, of the hash that it asks for; see :func:`read`.
+
+    Raises:
+        ConfigError, DataError: see :func:`read`.
+    """
     found = _HASH.fullmatch(weights)
     if "#" in weights and found is None:
         raise ConfigError(
@@ -52,17 +69,12 @@ def read(weights: str) -> dict[str, np.ndarray]:
         raise DataError(f"weights '{place}': there is no such file")
     if digest:
         _check_hash(path, digest)
-    if path.suffix == ".safetensors":
-        with reading(path):
-            return dict(safetensors.numpy.load_file(path))
-    if path.suffix in {".pth", ".pt"}:
-        return read_torch(path)
-    if path.suffix == ".pkl":
-        return read_numpy_pickle(path)
-    raise ConfigError(f"weights '{place}': takes a .safetensors, .pth, .pt or .pkl file")
+    return path
 
 
-def packaged(package: str, file: str, digest: str, extra: str, needed_for: str) -> str:
+def packaged(
+    package: str, file: str, digest: str, extra: str, needed_for: str, beside: str = ""
+) -> str:
     """Weights that come as data in a Python package, for :func:`read`. It is not imported.
 
     Args:
@@ -71,13 +83,14 @@ def packaged(package: str, file: str, digest: str, extra: str, needed_for: str) 
         digest: SHA-256 of the file.
         extra: of silri's, that brings the package.
         needed_for: whose weights they are.
+        beside: how to install the package where the extra does not bring it.
 
     Raises:
         MissingExtraError: it is not installed.
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise MissingExtraError(extra, needed_for)
+        raise MissingExtraError(extra, needed_for, beside)
     return f"{Path(spec.submodule_search_locations[0]) / file}#sha256={digest}"
 
 

@@ -20,7 +20,7 @@ from silri.core.protocols import (
     OperatorView,
     Policy,
 )
-from silri.core.specs import EnvSpec, Observation
+from silri.core.specs import INSTRUCTION, EnvSpec, Observation
 from silri.core.transition import Transition
 from silri.data.episode import EpisodeBuilder
 from silri.intervention.arbiter import Arbiter, Decision, Phase
@@ -35,9 +35,7 @@ from silri.runtime.starting.contract import (
 )
 
 PAUSE_POLL_S = 0.02  # how often a paused loop asks its operator
-
 RANGE_TOLERANCE = 1e-3  # of what a robot says that it has executed
-
 _NOBODY = OperatorInput(engaged=False)
 
 OnBegin = Callable[[EpisodeBuilder, Observation], None]
@@ -97,8 +95,8 @@ def rollout(
     """Run one episode into ``builder``.
 
     Args:
-        env: reset with ``builder.seed``. Its ``info["task"]`` then becomes the episode's task. Its
-            ``info["executed"]``, (A,) in [-1, 1], is stored as the action where it is there.
+        env: reset with ``builder.seed``. Its ``info["task"]`` then becomes the episode's task, or
+            its instruction. Its ``info["executed"]``, (A,), is stored as the action if it is there.
         policy: proposes an action in each step.
         operator: may ask for control in each step; sees ``env.privileged()`` where there is one.
             None: nobody is there, the policy is evaluated.
@@ -191,11 +189,13 @@ class _Running:
             result = self.env.reset(seed=self.builder.seed)
         observation, info = checked_reset(result)
         if isinstance(task := info.get("task"), str) and task:
-            self.builder.task = task
+            self.builder.task = self.builder.group = task
         self._refuse_late()
         if self.judge is not None:
             self.judge.begin()
-        return self.env.env_spec.validate_observation(observation)
+        observation = self.env.env_spec.validate_observation(observation)
+        self.builder.task = str(observation.get(INSTRUCTION, self.builder.task))
+        return observation
 
     def transition(self, choice: _Proposal, decision: Decision, result: StepResult) -> Transition:
         """One step, as it is stored."""

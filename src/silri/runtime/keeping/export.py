@@ -76,7 +76,7 @@ def load_policy(folder: Path) -> tuple[Sighted, RunConfig, EnvSpec]:
         spec = EnvSpec.from_json(description.get("spec"))
     except DataError as error:
         raise DataError(f"the spec in {folder / DESCRIPTION} is damaged ({error})") from error
-    sight = Sight(config.vision, spec)
+    sight = Sight(config.vision, spec, config.language)
     load_sight(sight, folder)
     agent = load_agent(config.agent_name).agent.create(
         config.agent, sight.seen, config.seed, config.augment
@@ -97,7 +97,7 @@ def decode_parameters(data: bytes, template: Sighted, where: str) -> Sighted:
 
     Raises:
         DataError: it is damaged, or of another agent; names ``where``.
-        ConfigError: it sees with another encoder.
+        ConfigError: it sees with another encoder, or reads with another language model.
     """
     try:
         arrays = load(data)
@@ -105,6 +105,7 @@ def decode_parameters(data: bytes, template: Sighted, where: str) -> Sighted:
     except safetensors.SafetensorError as error:
         raise DataError(f"{where} is damaged ({error})") from error
     sight = {k.removeprefix(_SIGHT): arrays.pop(k) for k in list(arrays) if k.startswith(_SIGHT)}
+    template.sight.check_identity(identity, where)
     if not template.sight.fitted:
         template.sight.restore(sight, identity, where)
     return Sighted(fill_parameters(template.agent, arrays, where), template.sight)

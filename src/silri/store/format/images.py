@@ -37,8 +37,8 @@ def check_storable(spec: EnvSpec) -> None:
     """Whether the store has a place for every observation of ``spec``.
 
     Raises:
-        SpecError: a uint8 observation that is no image, one without elements, or a key that no
-            column can have; names the key.
+        SpecError: a uint8 observation that is no image, several texts in one, one without
+            elements, or a key that no column can have; names the key.
     """
     for key, array in spec.observation.items():
         if not key or not key.isprintable():
@@ -47,6 +47,11 @@ def check_storable(spec: EnvSpec) -> None:
             raise SpecError(
                 f"'observation.{key}' of {spec.name} has no elements, shape {array.shape}; leave "
                 "it out"
+            )
+        if array.is_text and array.shape:
+            raise SpecError(
+                f"'observation.{key}' of {spec.name} has {array.shape} texts; it takes one, of "
+                "shape (): give each a key of its own"
             )
         if array.dtype == "uint8" and not is_image(array):
             raise SpecError(

@@ -4,6 +4,8 @@ What v3 has no place for goes where its own readers ignore it: an episode's row 
 observation, seed, operator and checksums; ``complementary_info.*`` columns carry the rest of a
 frame. A vector (n,) is a fixed-size list, anything with one element a plain value, and more
 dimensions are flattened with the true shape in the field's metadata. Images are PNG.
+A text is no column: it is the same in all frames of an episode, whose row has it; an instruction is
+the episode's task, so that LeRobot has it with every frame.
 
 No frame has a NaN where that only says that nothing was said. ``human_action`` has the executed
 action where nobody drove (``is_intervention`` is False and ``human_weight`` 0 there), a diagnostic
@@ -80,7 +82,7 @@ def encode_frames(
     steps = len(episode)
     done = episode.frames["terminated"] | episode.frames["truncated"]
     columns: dict[str, np.ndarray] = {
-        _OBSERVATION + key: value[:-1] for key, value in episode.observations.items()
+        _OBSERVATION + k: v[:-1] for k, v in episode.observations.items() if v.dtype.kind != "U"
     }
     columns |= {FRAME_COLUMNS[name]: value for name, value in episode.frames.items()}
     columns |= {
@@ -256,6 +258,8 @@ def decode_episode(data: bytes, row: EpisodeRow, *, images: bool = True) -> Epis
         else:
             columns[field.name] = value
     final = {key: value[None] for key, value in row.final_observation.items()}
+    texts = (key for key, value in final.items() if value.dtype.kind == "U")
+    columns |= {_OBSERVATION + key: np.repeat(final[key], row.steps) for key in texts}
     for key, png in row.final_images.items() if images else ():
         shape = columns[_OBSERVATION + key].shape[1:]
         final[key] = decode_images([png], shape, f"final_{_OBSERVATION}{key}")
@@ -300,7 +304,7 @@ def episode_row(
         seed=episode.seed,
         operator=episode.operator,
         data_sha256=digest(frames),
-        final_observation={key: value[0] for key, value in final.items() if key not in images},
+        final_observation={key: value[0, ...] for key, value in final.items() if key not in images},
         stats=stats,
         origin=episode.origin,
         final_images={key: encode_images(final[key])[0] for key in sorted(images)},

@@ -50,6 +50,7 @@ class _Dataset:
         features: as in ``info.json``.
         shapes: of each observation that is wanted and of the action; images (H, W, C).
         episodes: one per episode, in order.
+        texts: observations that say what an episode's task says.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class _Dataset:
     features: Mapping[str, Mapping[str, Any]]
     shapes: Mapping[str, tuple[int, ...]]
     episodes: list[dict[str, Any]]
+    texts: Mapping[str, ArraySpec]
 
 
 def read_foreign(
@@ -102,7 +104,7 @@ def _open(folder: Path, info: Mapping[str, Any], spec: EnvSpec | None) -> _Datas
         raise DataError(f"{folder / INFO_PATH} lacks 'features' or a positive 'fps'")
     names = [name for name in features if name.startswith(_OBSERVATION)]
     if spec is not None:
-        names = [_OBSERVATION + key for key in spec.observation]
+        names = [_OBSERVATION + k for k, array in spec.observation.items() if not array.is_text]
     shapes = {}
     for name in [*names, "action"]:
         if name not in features:
@@ -121,7 +123,8 @@ def _open(folder: Path, info: Mapping[str, Any], spec: EnvSpec | None) -> _Datas
             f"{INFO_PATH}; it is incomplete: copy or download it again, or call "
             "dataset.finalize() where it is recorded"
         )
-    return _Dataset(folder, float(fps), features, shapes, rows)
+    texts = {} if spec is None else {k: a for k, a in spec.observation.items() if a.is_text}
+    return _Dataset(folder, float(fps), features, shapes, rows, texts)
 
 
 def feature_shape(folder: Path, name: str, feature: Any) -> tuple[int, ...]:
@@ -154,7 +157,9 @@ def _check_shapes(
     features: Mapping[str, Mapping[str, Any]],
     spec: EnvSpec,
 ) -> None:
-    expected = {_OBSERVATION + key: array for key, array in spec.observation.items()}
+    expected = {
+        _OBSERVATION + key: array for key, array in spec.observation.items() if not array.is_text
+    }
     expected["action"] = ArraySpec((spec.action.size,))
     for name, array in expected.items():
         image = features[name]["dtype"] in ("image", "video")
@@ -292,6 +297,9 @@ def _observations(
         if not timed_out:
             values = np.concatenate([values, values[-1:]])
         observations[name.removeprefix(_OBSERVATION)] = values
+    for key, array in dataset.texts.items():
+        said = array.validate(f"{key}, the task of episode {row['episode_index']}", _task(row))
+        observations[key] = np.repeat(said, steps + 1 - timed_out)
     return observations
 
 

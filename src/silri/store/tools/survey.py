@@ -160,6 +160,11 @@ def stored_spec(place: Place, *, empty: bool = False) -> tuple[EnvSpec, tuple[st
             if found.problem is None and found.data is not None and found.row is not None:
                 schema = pq.read_schema(pa.BufferReader(found.data))
                 arrays = {field.name: shape_of(field) for field in schema}
+                arrays |= {
+                    f"observation.{key}": ArraySpec(value.shape, str(value.dtype))
+                    for key, value in found.row.final_observation.items()
+                    if value.dtype.kind == "U"  # a text has no column
+                }
                 diagnostics |= diagnostics_of(schema)
                 longest = max(longest, found.row.steps)
                 hz = hz or frame_rate(found.data)

@@ -1,0 +1,1 @@
+"""Reading: what becomes of an instruction before an agent and a replay take it."""

@@ -1,0 +1,1 @@
+"""Frozen networks from words to vectors."""
