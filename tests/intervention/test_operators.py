@@ -186,7 +186,11 @@ def test_the_description_has_every_number_that_differs(name: str) -> None:
         ),
         (SkillConfig, {"mistake_steps": (5, 2)}, r"skill\.mistake_steps takes shortest <= longest"),
         (SkillConfig, {"other_habit": (0.1,)}, r"skill\.other_habit needs operator\.skill\.habit"),
-        (SkillConfig, {"errs": "up"}, r"operator\.skill\.errs takes .everywhere., .left. or .right."),
+        (
+            SkillConfig,
+            {"errs": "up"},
+            r"operator\.skill\.errs takes .everywhere., .left. or .right.",
+        ),
         (GateConfig, {"late": (5, 2)}, r"operator\.gate\.late takes shortest <= longest"),
         (GateConfig, {"hold": (5, 2)}, r"operator\.gate\.hold takes shortest <= longest"),
         (
