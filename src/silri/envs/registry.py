@@ -25,6 +25,7 @@ from silri.envs.config import (
     GymConfig,
     MetaworldConfig,
     PickCubeConfig,
+    PushTConfig,
     So101Config,
 )
 
@@ -152,6 +153,19 @@ class So101:
         return create(name, config)
 
 
+class PushT:
+    """gym-pusht's T."""
+
+    Config: ClassVar = PushTConfig
+
+    @staticmethod
+    def create(config: PushTConfig, name: str) -> Env:
+        """Build the simulator; this imports gym-pusht."""
+        from silri.envs.pusht import create
+
+        return create(name, config)
+
+
 class GivenObject:
     """An environment object; only the program that has it can open it."""
 
@@ -200,6 +214,11 @@ ENVS = Registry(
                 f"an SO-101, needs silri[so101]; scripted expert succeeds in {ceiling} of layouts",
             )
             for task, ceiling in (("pick-cube", "100%"), ("pick-place", "100%"))
+        ),
+        Entry(
+            "pusht/push-t",
+            "silri.envs.registry:PushT",
+            "Push-T, needs silri[pusht]; scripted expert succeeds in 100% of layouts",
         ),
         Entry(
             "gym/<id>",

@@ -20,7 +20,11 @@ is neither, and bootstraps.
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import gymnasium
@@ -31,7 +35,7 @@ from silri.core.errors import MissingExtraError
 from silri.core.protocols import Privileged
 from silri.envs.config import So101Config
 from silri.envs.gym import GymEnv, env_from
-from silri.envs.mujoco_renderer import QuickRenderer, fixed_camera
+from silri.envs.mujoco_renderer import QuickRenderer, fixed_camera, seen_from
 from silri.envs.so101_arm import HAND_STEP, JOINT_STEP, JOINTS, Arm
 
 PICK, PLACE = "so101/pick-cube", "so101/pick-place"
@@ -39,14 +43,15 @@ LOW, HIGH = np.array([0.17, -0.12]), np.array([0.3, 0.12])  # where cube and goa
 APART = 0.08  # metres between cube and goal, at least
 LIFT = 0.1  # metres: success of the pick cube
 CAMERAS = ("front", "wrist")
-_SCENE = 256  # pixels of the picture for a person
+_SCENE = 256  # pixels of the picture for a person, from behind the arm, at its right
+_AZIMUTH, _ELEVATION, _DISTANCE, _MIDDLE = 30.0, -35.0, 0.75, (0.2, 0.0, 0.05)
 _ABOVE, _ALIGNED, _AT, _NEAR, _SLOWLY = 0.06, 0.012, 0.01, 0.03, 0.04  # metres, of the expert
 # Metres from the cube's middle to where the hand goes: the pads hold its upper half, and the jaw
 # that does not move passes beside it. The other one brings the cube to it.
 _GRASP = np.array([0.0, -0.008, 0.008])
 _CARRY, _ARRIVED, _DOWN = 0.05, 0.012, 0.008  # metres, of the expert with the cube
 _SQUEEZED = 4  # decisions until the jaws hold it
-# Of the wrist's camera in the frame of the gripper's site: where it is, and what it looks at, metres
+# Of the wrist's camera in the frame of the gripper's site, metres: its place, what it looks at
 _MOUNT, _LOOK_AT = np.array([-0.06, -0.075, 0.01]), np.array([0.03, 0.0, 0.015])
 _FOVY = math.radians(70.0)
 
@@ -59,8 +64,9 @@ def create(name: str, config: So101Config) -> GymEnv:
         EnvironmentFault: cameras are wanted, and nothing draws here.
     """
     try:
-        from lerobot_env_so101.pick_env import SO101PickCubeGymEnv
-        from lerobot_env_so101.pick_place_env import SO101PickPlaceGymEnv
+        with _without_lerobot():
+            from lerobot_env_so101.pick_env import SO101PickCubeGymEnv
+            from lerobot_env_so101.pick_place_env import SO101PickPlaceGymEnv
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "lerobot_env_so101":
             raise
@@ -69,7 +75,26 @@ def create(name: str, config: So101Config) -> GymEnv:
     joints = config.control == "joints"
     size = len(JOINTS) if joints else 3
     env = So101(kind(top_down_ik=True, jaw_pads=True), config, places=name == PLACE)
-    return env_from(env, name, replace(config, gripper_dims=(size,)))
+    made = env_from(env, name, replace(config, gripper_dims=(size,)))
+    if not joints:  # for the arrow keys of a page
+        vars(made)["view"] = [*seen_from(_AZIMUTH, _ELEVATION), [0.0, 0.0]]
+    return made
+
+
+@contextmanager
+def _without_lerobot() -> Iterator[None]:
+    """The package registers itself with LeRobot where that is there: PyTorch, and 0.6 or newer.
+
+    A leader arm needs LeRobot in the same process, of any version, and not that.
+    """
+    name = "lerobot_env_so101.configuration_so101"
+    stands_in = name not in sys.modules
+    sys.modules.setdefault(name, ModuleType(name))
+    try:
+        yield
+    finally:
+        if stands_in:
+            sys.modules.pop(name, None)
 
 
 class So101(gymnasium.Env[Any, np.ndarray]):
@@ -89,7 +114,7 @@ class So101(gymnasium.Env[Any, np.ndarray]):
         pixels = config.observation == "pixels"
         self._renderer = self._open(self._size, "what the cameras see") if pixels else None
         self._scene: QuickRenderer | None = None
-        self._behind = fixed_camera(30.0, -35.0, 0.75, (0.2, 0.0, 0.05))
+        self._behind = fixed_camera(_AZIMUTH, _ELEVATION, _DISTANCE, _MIDDLE)
         box = gymnasium.spaces.Box
         shape = (self._size, self._size, 3)
         pictures: dict[str, gymnasium.Space[Any]] = {
