@@ -36,7 +36,7 @@ _LENGTHS = np.array([0.0, 1.0, 2.5, 4.5, 7.0, 11.0, 17.0, 26.0, 40.0, 60.0, 90.0
 _ANGLE = 50.0  # pixels that a radian of error counts
 _GAP, _CLEAR = 7.0, 4.0  # beside the T: where a push begins; what a way keeps free
 _INSIDE = (1.0, 511.0)  # where the pusher may go
-_REACHED, _BESIDE = 9.0, 2.5  # of a corner of the way; off the line of a push
+_REACHED, _BESIDE = 9.0, 5.0  # of a corner of the way; off the line of a push
 _LEAD = 24.0  # how far ahead of itself the pusher is told to be in a push
 _DONE, _OFF = 0.5, 6.0  # left of a push that is over; off a push that somebody has spoilt
 # Of the plan, in decisions: per pixel on the way, behind the T, per pixel pushed, per push, and per

@@ -7,7 +7,7 @@ them nothing lifts the cube, its own pick cube included.
 **Actions** are relative to what the arm is told now (:mod:`silri.envs.so101_arm`). Absolute targets
 would make it jump whenever somebody takes over; relative to where it *is*, it would sink.
 
-- ``control="hand"`` (the default): (4,), x forward, y left, z up as shares of 0.025 m per decision,
+- ``control="hand"`` (the default): (4,), x forward, y left, z up as shares of 0.015 m per decision,
   and a gripper. The hand points down, its jaws open to the left. Few dimensions, each of which
   means something to a person at a keyboard: a policy learns it from hundreds of steps.
 - ``control="joints"``: (6,), five joints as shares of 6 degrees per decision, and a gripper. A
@@ -45,11 +45,12 @@ LIFT = 0.1  # metres: success of the pick cube
 CAMERAS = ("front", "wrist")
 _SCENE = 256  # pixels of the picture for a person, from behind the arm, at its right
 _AZIMUTH, _ELEVATION, _DISTANCE, _MIDDLE = 30.0, -35.0, 0.75, (0.2, 0.0, 0.05)
-_ABOVE, _ALIGNED, _AT, _NEAR, _SLOWLY = 0.06, 0.012, 0.01, 0.03, 0.04  # metres, of the expert
+_ABOVE, _ALIGNED, _AT, _NEAR, _SLOWLY = 0.06, 0.01, 0.012, 0.03, 0.04  # metres, of the expert
 # Metres from the cube's middle to where the hand goes: the pads hold its upper half, and the jaw
 # that does not move passes beside it. The other one brings the cube to it.
 _GRASP = np.array([0.0, -0.008, 0.008])
-_CARRY, _ARRIVED, _DOWN = 0.05, 0.012, 0.008  # metres, of the expert with the cube
+_CARRY, _ARRIVED, _DOWN, _UP = 0.05, 0.012, 0.008, 0.06  # metres, of the expert with the cube
+_SAG = np.array([0.004, 0.0, 0.01])  # metres by which it is told to be above where it hangs
 _SQUEEZED = 4  # decisions until the jaws hold it
 # Of the wrist's camera in the frame of the gripper's site, metres: its place, what it looks at
 _MOUNT, _LOOK_AT = np.array([-0.06, -0.075, 0.01]), np.array([0.03, 0.0, 0.015])
@@ -207,12 +208,12 @@ class So101(gymnasium.Env[Any, np.ndarray]):
         away = float(np.linalg.norm(way))
         if (self._closed_for > 0 and away < _NEAR) or away < _AT:
             if self._closed_for >= _SQUEEZED:
-                return np.array([0.0, 0.0, HAND_STEP]), True
+                return np.array([0.0, 0.0, _UP]), True
             return way * (1.0, 0.0, 1.0), True  # it springs: stay down; the jaws decide y
         if math.hypot(way[0], way[1]) > _ALIGNED:
             return way + np.array([0.0, 0.0, _ABOVE]), False
         if away < _SLOWLY:
-            way = np.clip(way, -HAND_STEP / 2, HAND_STEP / 2)
+            way = np.clip(way, -HAND_STEP, HAND_STEP)
         return way, False
 
     def _place(
@@ -224,22 +225,25 @@ class So101(gymnasium.Env[Any, np.ndarray]):
         near = float(np.linalg.norm(cube - hand)) < _NEAR + float(_GRASP[2])
         carried = bool(self._raw._was_carried)
         if carried and aside < 2 * _ARRIVED and high < _DOWN:  # it lies there: let go
-            return np.array([0.0, 0.0, 0.0 if self._arm.opening < 0.4 else HAND_STEP]), False
+            return np.array([0.0, 0.0, 0.0 if self._arm.opening < 0.4 else _UP]), False
         if not near or self._closed_for < _SQUEEZED:
             return None, False
         if aside < (_ARRIVED if high > _CARRY / 2 else 2 * _ARRIVED) and carried:
             return np.array([left[0], left[1], -min(high, 0.012)]), True
         if high < _CARRY / 2:
-            return np.array([0.0, 0.0, HAND_STEP]), True
+            return np.array([0.0, 0.0, _UP]), True
         return np.array([left[0], left[1], _CARRY - high]), True
 
     def _towards(self, way: np.ndarray) -> np.ndarray:
         """(3,) or (5,) in action units, unclipped: what moves the hand by ``way`` (3,) metres."""
-        if not self._joints:
-            return way / HAND_STEP
         arm = self._arm
-        told = arm.told_hand + np.clip(way, -HAND_STEP, HAND_STEP)
-        return (arm.solve(arm.told, told) - arm.told) / JOINT_STEP
+        told = arm.told_hand
+        # What it is told already is on its way. Half of the rest: a person's hand is late.
+        change = 0.5 * (way - (told - arm.hand - _SAG))
+        if not self._joints:
+            return change / HAND_STEP
+        near = told + np.clip(change, -HAND_STEP, HAND_STEP)
+        return (arm.solve(arm.told, near) - arm.told) / JOINT_STEP
 
     def _observation(self) -> dict[str, Any]:
         raw, arm = self._raw, self._arm

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
-HAND_STEP = 0.025  # metres per decision of a full action
+HAND_STEP = 0.015  # metres per decision of a full action
 JOINT_STEP = np.deg2rad(6.0)  # radians per decision of a full action
 BOX = np.array([[0.08, -0.25, 0.005], [0.42, 0.25, 0.3]])  # of the hand, metres
 LEASH, JOINT_LEASH = 0.06, 0.5  # how far it may be told to be from where it is: metres, radians
