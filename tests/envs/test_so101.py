@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from silri.core.errors import MissingExtraError
+from silri.core.protocols import Directed
 from silri.core.specs import ActionSpec
 from silri.envs import opengl
 from silri.envs.config import So101Config
@@ -100,6 +101,15 @@ def test_what_is_observed_is_in_metres_and_radians() -> None:
     np.testing.assert_allclose(scene[[0, 1, 3, 4]], info["layout"], atol=1e-6)
     np.testing.assert_allclose(state[14:17], [0.22, 0.0, 0.13], atol=1e-3)  # told
     assert state[17] == pytest.approx(1.0, abs=0.02)  # the jaws are open
+
+
+def test_a_person_is_told_which_way_actions_go_where_they_are_the_hands() -> None:
+    env = build()
+    assert env.directions == ("forward", "left", "up")  # type: ignore[attr-defined]
+    right, up = np.array(vars(env)["view"]).T
+    assert right[1] < -0.5  # left is left in the picture
+    assert up[0] > 0.4  # and forward is up
+    assert not isinstance(build(control="joints"), Directed)
 
 
 def test_an_action_of_zero_does_not_let_the_arm_sink() -> None:

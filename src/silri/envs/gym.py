@@ -112,6 +112,9 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
         for name in _OFFERS:
             if env.has_wrapper_attr(name):
                 vars(self)[name] = env.get_wrapper_attr(name)
+        words = vars(self).get("directions", ())
+        if not (isinstance(words, tuple) and all(isinstance(word, str) for word in words)):
+            del vars(self)["directions"]  # it means something else by that name
         if env.has_wrapper_attr("observe"):
             look = env.get_wrapper_attr("observe")
             vars(self)["observe"] = lambda: self._observation(look())

@@ -111,6 +111,8 @@ class So101(gymnasium.Env[Any, np.ndarray]):
         self._raw, self._places, self._arm = raw, places, Arm(raw)
         raw.apply_action = self._apply
         self._joints = config.control == "joints"
+        if not self._joints:
+            self.directions = ("forward", "left", "up")
         self._size = config.image_size or 128
         pixels = config.observation == "pixels"
         self._renderer = self._open(self._size, "what the cameras see") if pixels else None
