@@ -48,7 +48,10 @@ RULES = {
     "store": rule("core data", "numpy pyarrow msgpack PIL av"),
     "intervention": rule("core", "numpy"),
     "agents": rule("core nn", "numpy jax flax optax"),
-    "envs": rule("core intervention", "numpy gymnasium gym_hil metaworld mujoco PIL"),
+    "envs": rule(
+        "core intervention",
+        "numpy gymnasium gym_hil gym_pusht lerobot_env_so101 metaworld mujoco PIL",
+    ),
     # tokenizers is named at run time, and only then imported.
     "language": rule("core nn", "numpy jax"),
     "vision": rule("core nn data store agents language", "numpy jax flax safetensors"),

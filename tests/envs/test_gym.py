@@ -25,6 +25,7 @@ from silri.core.errors import (
     UnknownNameError,
 )
 from silri.core.protocols import (
+    Directed,
     Disturbable,
     HasPrivileged,
     Observable,
@@ -544,6 +545,7 @@ OFFERS = {
     "privileged": ScriptedArm.privileged,
     "pace": lambda self, wait: setattr(self, "wait", wait),
     "disturb": lambda self, kind, rng: kind == "kick",
+    "directions": ("left", "up"),
 }
 
 
@@ -554,9 +556,9 @@ OFFERS = {
 def test_whatever_is_offered_is_offered_behind_wrappers(
     names: tuple[str, ...], wrapped: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    offers = {name: OFFERS[name] for name in names}
+    offers: dict[str, Any] = {name: OFFERS[name] for name in names}
     if "disturb" in names:
-        offers["disturbances"] = ("kick",)  # type: ignore[assignment]
+        offers["disturbances"] = ("kick",)
     arm = type("Offering", (Arm,), offers)()
     # In a registered environment Gymnasium's own wrappers lie around it.
     if wrapped:
@@ -570,6 +572,7 @@ def test_whatever_is_offered_is_offered_behind_wrappers(
     assert isinstance(env, HasPrivileged) == ("privileged" in names)
     assert isinstance(env, SelfPaced) == ("pace" in names)
     assert isinstance(env, Disturbable) == ("disturb" in names)
+    assert isinstance(env, Directed) == ("directions" in names)
     env.reset(seed=0)
     if isinstance(env, HasPrivileged):
         np.testing.assert_array_equal(env.privileged().expert_action, [1, 1])
@@ -579,6 +582,13 @@ def test_whatever_is_offered_is_offered_behind_wrappers(
     if isinstance(env, Disturbable):
         assert env.disturbances == ("kick",)
         assert env.disturb("kick", np.random.default_rng(0))
+    if isinstance(env, Directed):
+        assert env.directions == ("left", "up")
+
+
+@pytest.mark.parametrize("words", [{"north": 1}, ("left", 2), "left"])
+def test_directions_that_mean_something_else_are_not_offered(words: Any) -> None:
+    assert not isinstance(adapt(type("Odd", (Arm,), {"directions": words})()), Directed)
 
 
 def test_what_is_observed_between_steps_is_an_observation_like_others() -> None:

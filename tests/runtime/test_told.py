@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from silri.runtime.keeping.export import decode_parameters, encode_parameters, load_policy
 
 import silri
 from silri.core.errors import ConfigError, DataError, SpecError
@@ -16,6 +15,7 @@ from silri.language.config import LanguageConfig
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import SpoolPaths
 from silri.runtime.cluster.policy import RobotPolicy
+from silri.runtime.keeping.export import decode_parameters, encode_parameters, load_policy
 from silri.runtime.session import Interrupted
 from silri.vision.files import FILE
 from silri.vision.sight import Sight

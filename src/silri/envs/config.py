@@ -154,3 +154,35 @@ class PickCubeConfig(GymConfig):
     image_size: Annotated[int, Field(ge=32, le=512)] | None = 128
     # what a policy sees: numbers of robot and cube; or two cameras and the robot's numbers
     observation: Literal["vector", "pixels"] = "vector"
+
+
+@settings("env")
+class So101Config(GymConfig):
+    """A simulated SO-101 and a cube."""
+
+    # decisions until the time-out
+    max_episode_steps: PositiveInt = 100
+    # rewards: the two below, with success ending the episode, or the package's 1 for success
+    reward: Literal["sparse", "env"] = "sparse"
+    # what an action moves: the hand, in metres; or the five joints, as a leader arm does
+    control: Literal["hand", "joints"] = "hand"
+    success_key: Annotated[str, Field(min_length=1)] | None = "succeed"
+    # pixels per side of a camera's picture
+    image_size: Annotated[int, Field(ge=32, le=512)] | None = 128
+    # what a policy sees: numbers of arm, cube and goal; or two cameras and the arm's numbers
+    observation: Literal["vector", "pixels"] = "vector"
+
+
+@settings("env")
+class PushTConfig(GymConfig):
+    """A T that is pushed into its outline."""
+
+    # decisions until the time-out
+    max_episode_steps: PositiveInt = 300
+    # rewards: the two below, with success ending the episode, or gym-pusht's covered share
+    reward: Literal["sparse", "env"] = "sparse"
+    success_key: Annotated[str, Field(min_length=1)] | None = "success"
+    # pixels per side of the camera's picture
+    image_size: Annotated[int, Field(ge=32, le=512)] | None = 96
+    # what a policy sees: corners of the T; or one camera. The pusher's place in both
+    observation: Literal["vector", "pixels"] = "vector"

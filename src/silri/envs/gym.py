@@ -20,7 +20,7 @@ Its ``metadata["render_fps"]``, steps per second, gives the rate of datasets; wi
 10 decisions per second.
 
 What else it offers is offered here, behind any wrappers: ``privileged``, ``observe``, ``disturb``
-with ``disturbances``, and ``pace``, as in :mod:`silri.core.protocols`.
+with ``disturbances``, ``pace`` and ``directions``, as in :mod:`silri.core.protocols`.
 
 Gymnasium has no word for where positions are in a vector. An environment that wants random shifts
 says so in its ``metadata``: ``{"points": {"state": [[0, 1]]}}``, silri's keys to indices of
@@ -47,7 +47,8 @@ from silri.envs.success import Success
 
 _RESET = ("reset", ("observation", "info"))
 _STEP = ("step", ("observation", "reward", "terminated", "truncated", "info"))
-_OFFERS = ("privileged", "disturb", "disturbances", "observe", "pace")  # of silri.core.protocols
+# of silri.core.protocols
+_OFFERS = ("privileged", "disturb", "disturbances", "observe", "pace", "directions")
 _RGB = "rgb_array"  # Gymnasium's render mode that gives pictures
 
 
@@ -111,6 +112,9 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
         for name in _OFFERS:
             if env.has_wrapper_attr(name):
                 vars(self)[name] = env.get_wrapper_attr(name)
+        words = vars(self).get("directions", ())
+        if not (isinstance(words, tuple) and all(isinstance(word, str) for word in words)):
+            del vars(self)["directions"]  # it means something else by that name
         if env.has_wrapper_attr("observe"):
             look = env.get_wrapper_attr("observe")
             vars(self)["observe"] = lambda: self._observation(look())

@@ -7,13 +7,12 @@ more than all the rest; a plumb line shows instead above which place the hand is
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import mujoco
 import numpy as np
 
-from silri.envs.mujoco_renderer import QuickRenderer, fixed_camera
+from silri.envs.mujoco_renderer import QuickRenderer, fixed_camera, seen_from
 
 SIZE = 256  # pixels
 _AZIMUTH, _ELEVATION, _DISTANCE = 135.0, -35.0, 1.25
@@ -63,12 +62,4 @@ class View:
     @staticmethod
     def directions() -> list[list[float]]:
         """Where +1 of the actions x, y, z and gripper goes in a picture: (right, up) each."""
-        azimuth, elevation = math.radians(_AZIMUTH), math.radians(_ELEVATION)
-        right = (math.sin(azimuth), -math.cos(azimuth), 0.0)
-        up = (
-            -math.sin(elevation) * math.cos(azimuth),
-            -math.sin(elevation) * math.sin(azimuth),
-            math.cos(elevation),
-        )
-        moves = [[round(r, 4), round(u, 4)] for r, u in zip(right, up, strict=True)]
-        return [*moves, [0.0, 0.0]]
+        return [*seen_from(_AZIMUTH, _ELEVATION), [0.0, 0.0]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import Any
 
@@ -83,3 +84,11 @@ def fixed_camera(
     camera.azimuth, camera.elevation, camera.distance = azimuth, elevation, distance
     camera.lookat[:] = look_at
     return camera
+
+
+def seen_from(azimuth: float, elevation: float) -> list[list[float]]:
+    """Where x, y and z go in the picture of a camera (degrees): (right, up) each."""
+    a, e = math.radians(azimuth), math.radians(elevation)
+    right = (math.sin(a), -math.cos(a), 0.0)
+    up = (-math.sin(e) * math.cos(a), -math.sin(e) * math.sin(a), math.cos(e))
+    return [[round(r, 4), round(u, 4)] for r, u in zip(right, up, strict=True)]

