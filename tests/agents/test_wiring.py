@@ -194,7 +194,8 @@ def test_updates_move_every_copy_by_its_rate_and_give_the_golden_numbers(spec, n
     agent = agent.replace(iterations=jnp.asarray(10_000, jnp.int32))
     for step in range(3):
         before = agent
-        agent, _ = agent.update(fake_batch(spec, (1, 16), step, 0.9))
+        batch = fake_batch(spec, (1, 16), step, 0.9, agent.config.columns)
+        agent, _ = agent.update(batch)
         check_copies(before, agent)
     got = fingerprint(agent)
     golden = json.loads(GOLDEN.read_text())

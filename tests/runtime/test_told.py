@@ -146,7 +146,13 @@ def test_a_robot_of_a_cluster_reads_as_the_learner_does(finished, tmp_path):
     np.testing.assert_array_equal(action, expected)
 
 
-@pytest.mark.parametrize("agent", ["bc", "hil_serl", "hg_dagger", "conrft", "silri_groups"])
+@pytest.mark.parametrize(
+    "agent",
+    [
+        *("bc", "hil_serl"),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("hg_dagger", "conrft", "silri_groups")),
+    ],
+)
 def test_every_agent_reads(tmp_path, agent):
     run = train(configuration(agent), tmp_path / "run")
     assert run.state.env_steps >= 40 or not run.config.agent.learns_online
