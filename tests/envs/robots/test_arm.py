@@ -117,6 +117,17 @@ def test_an_episode_begins_at_home_and_the_way_there_is_slow(connect):
     assert way.max() <= ArmConfig().step + 1e-6
 
 
+def test_an_arm_that_fell_goes_home_from_where_it_lies(connect):
+    env, arm = connect(home=("lift=10",))
+    env.reset()
+    arm.at["lift"] = arm.targets["lift"] = -40.0  # its cable was out
+    before = len(arm.sent)
+    env.reset()
+    way = np.abs(np.diff([-40.0] + [sent["lift"] for sent in arm.sent[before:]]))
+    assert way.max() <= ArmConfig().step + 1e-6
+    assert abs(arm.at["lift"] - 10.0) <= 2.0
+
+
 def test_an_arm_that_cannot_go_home_says_which_joint(connect):
     env, arm = connect(home=("pan=40",))
     arm.walls["pan"] = 15.0

@@ -173,7 +173,9 @@ class Arm:
     def _go_home(self) -> None:
         """In straight lines of joints, ``env.step`` per tenth of a second."""
         self._measured = self._positions(self._robot.get_observation())
-        self._target = np.where(np.isfinite(self._target), self._target, self._measured)
+        # It may have fallen, or been moved by hand, while nothing was commanded.
+        lost = np.abs(self._target - self._measured) > self._config.lead
+        self._target = np.where(lost, self._measured, self._target)
         way = float(np.max(np.abs(self._home - self._measured)))
         for _ in range(int(HOMING_SLACK * (way / self._config.step + 20))):
             off = np.abs(self._home - self._measured)
@@ -185,11 +187,11 @@ class Arm:
             self._send(self._target + step)
             self._sleep(HOMING_S)
             self._measured = self._positions(self._robot.get_observation())
-        joint = self._joints[int(np.argmax(np.abs(self._home - self._measured)))]
+        worst = int(np.argmax(off))
         raise RuntimeError(
-            f"{self._name} does not reach its home: {joint.removesuffix(POSITION)} is at "
-            f"{self._measured[self._joints.index(joint)]:.1f}, not "
-            f"{self._home[self._joints.index(joint)]:.1f}; is something in its way?"
+            f"{self._name} does not reach its home: {self._joints[worst].removesuffix(POSITION)} "
+            f"is at {self._measured[worst]:.1f}, not {self._home[worst]:.1f}; is something in its "
+            "way?"
         )
 
     # -- what it is -----------------------------------------------------------------------------
