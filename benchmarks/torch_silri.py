@@ -17,6 +17,7 @@ from torch.nn import functional
 DISCOUNT, TAU, TARGET_NOISE, CLIP = 0.97, 0.005, 0.2, 40.0
 LEARNING_RATE, EXPERT_DECAY, EXPERT_RATE, AVERAGE_RATE, AVERAGE_TAIL = 3e-4, 1.0, 0.005, 0.002, 2.0
 KAPPA, LEAST_DEVIATION = 0.1, 0.1  # nats per dimension; floor of the person's deviation
+CORNER = 0.01  # weight of what keeps an actor that nobody guides off the corners
 LOG_VARIANCE = math.log(1e-4), math.log(2.0)  # soft bounds of the expert's output
 
 
@@ -135,9 +136,12 @@ class TorchSiLRI:
             weight = functional.softplus(self.multiplier(s)[:, 0]) * flags.any()
         action = torch.tanh(self.actor(s))
         q = self.q(self.critics, s, action).min(0).values
-        loss = (-q + weight * self.distance(action, mean, std)) / (1 + weight)
-        self.step("actor", loss.mean())
+        loss = ((-q + weight * self.distance(action, mean, std)) / (1 + weight)).mean()
         shown = bool(flags.any())
+        if not shown:  # away from the corners of the box
+            corner = -torch.log1p(1e-6 - action**2).sum(-1).mean()
+            loss = loss + CORNER * q.abs().mean().detach() * corner
+        self.step("actor", loss)
         if shown:
             loss = functional.cross_entropy(self.gripper(s), batch["g"], reduction="none")
             self.step("gripper", masked_mean(loss, flags))

@@ -34,7 +34,7 @@ def pair(monkeypatch):
     theirs = importlib.import_module("torch_silri")
     monkeypatch.setattr(silri, "TARGET_NOISE", 0.0)
     monkeypatch.setattr(theirs, "TARGET_NOISE", 0.0)
-    agent = silri.SiLRIAgent.create(silri.DEFAULT, SPEC, 0)
+    agent = silri.SiLRIAgent.create(silri.SiLRIConfig(), SPEC, 0)
     learner = theirs.TorchSiLRI(9, 3)
     for name, weights in networks(agent).items():
         fill(module(learner, name), weights)
