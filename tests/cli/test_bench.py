@@ -15,6 +15,7 @@ from silri.bench.records import read_table
 from silri.bench.run.plan import make_plan
 from silri.bench.suite import cells, load_suite
 from tests.cli.conftest import POINT, SMALL
+from tests.fakes import gym_slow
 from tests.fakes.gym_point import IDENTIFIER
 from tests.fakes.outside import AGENT
 from tests.fakes.suites import TOML, make_run, write_results, write_suite
@@ -45,7 +46,7 @@ def overrides(words, *, drop):
     )
 
 
-def tiny(folder, steps=30, more=""):
+def tiny(folder, steps=30, more="", env=IDENTIFIER):
     """A suite of two runs of seconds in the point mass."""
     own = overrides(POINT[2:4] + POINT[6:] + SMALL, drop={"steps"})
     text = f"""
@@ -58,7 +59,7 @@ steps = {steps}
 ours = "hg_dagger"
 [[tasks]]
 label = "point"
-env = "{IDENTIFIER}"
+env = "{env}"
 [[variants]]
 label = "hg_dagger"
 agent = "hg_dagger"
@@ -205,7 +206,8 @@ def test_a_suite_from_nothing_to_its_report(silri, tmp_path, monkeypatch):
 def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path, where):
     if where:
         pytest.importorskip("ray")
-    path, out = tiny(tmp_path, steps=3000), tmp_path / "out"  # Ray passes Ctrl-C on after a while
+    # Ray passes Ctrl-C on after a while: no machine is to be done by then.
+    path, out = tiny(tmp_path, steps=250, env=gym_slow.IDENTIFIER), tmp_path / "out"
     command = [sys.executable, "-m", "silri.cli.main", "bench", str(path), "--out", str(out)]
     command += ["--variants", "hg_dagger", *where]
     environment = os.environ | {"PYTHONPATH": PATHS, "HOME": str(tmp_path)}  # Ray's token
