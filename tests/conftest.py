@@ -7,7 +7,9 @@ overridden from outside, e.g. ``JAX_NUMPY_DTYPE_PROMOTION=standard pytest tests/
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +44,26 @@ for _name, _value in _ENVIRONMENT.items():
 # examples are the same on every run.
 settings.register_profile("silri", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("silri")
+
+
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = 25_000  # of the 65,530 that Linux allows a process
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_mappings() -> Iterator[None]:
+    """Let go of compiled functions before the kernel refuses memory for more.
+
+    Each takes mappings of its own, and a worker compiles thousands; without them XLA crashes.
+    """
+    yield
+    if "jax" not in sys.modules or not MAPPINGS.exists():
+        return
+    if MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
