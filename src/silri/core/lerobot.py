@@ -6,8 +6,10 @@ register when their module is imported, those of plug-ins when the plug-in is.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.metadata
+import inspect
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +137,27 @@ def make(family: Family, kind: str, options: Sequence[str]) -> Any:
         ) from error
     except (ImportError, ValueError, OSError) as error:
         raise ConfigError(f"{PREFIX}{kind} cannot be made: {one_line(error)}") from error
+
+
+def connect(family: Family, device: Any, kind: str, options: Sequence[str]) -> None:
+    """Connect a device of type ``kind`` that was made with ``options``; it asks no questions.
+
+    Raises:
+        ConfigError: it cannot be connected, or is not calibrated; then it is let go again.
+    """
+    calibrates = "calibrate" in inspect.signature(device.connect).parameters
+    try:
+        device.connect(calibrate=False) if calibrates else device.connect()
+    except Exception as error:
+        raise ConfigError(f"{PREFIX}{kind} cannot be connected: {one_line(error)}") from error
+    if calibrates and not device.is_calibrated:
+        with contextlib.suppress(OSError, RuntimeError):
+            device.disconnect()
+        given = "".join(f" --{family.calibrate}.{option}" for option in options)
+        raise ConfigError(
+            f"{PREFIX}{kind} is not calibrated: run lerobot-calibrate "
+            f"--{family.calibrate}.type={kind}{given}"
+        )
 
 
 def one_line(error: Exception) -> str:

@@ -15,7 +15,6 @@ There is no force limit and no camera that sees a hand in the way. Keep the powe
 from __future__ import annotations
 
 import contextlib
-import inspect
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from silri.core.errors import ConfigError
-from silri.core.lerobot import PREFIX, ROBOTS, make, one_line
+from silri.core.lerobot import PREFIX, ROBOTS, connect, make, one_line
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
 from silri.envs.gym_spaces import square
 from silri.envs.robots.config import ArmConfig
@@ -74,7 +73,7 @@ class Arm:
         self._home = np.full(len(self._joints), np.nan)
         for joint, position in config.home_by_joint().items():
             self._home[_index(name, self._joints, "env.home", joint)] = position
-        self._connect()
+        connect(ROBOTS, self._robot, name.removeprefix(PREFIX), config.options)
         try:
             self._target = self._positions(self._robot.get_observation())
         except Exception as error:
@@ -195,21 +194,6 @@ class Arm:
         )
 
     # -- what it is -----------------------------------------------------------------------------
-
-    def _connect(self) -> None:
-        robot, kind = self._robot, self._name.removeprefix(PREFIX)
-        takes = "calibrate" in inspect.signature(robot.connect).parameters
-        try:
-            robot.connect(calibrate=False) if takes else robot.connect()
-        except Exception as error:
-            raise ConfigError(f"{self._name} cannot be connected: {one_line(error)}") from error
-        if not robot.is_calibrated:
-            with contextlib.suppress(OSError, RuntimeError):
-                robot.disconnect()
-            given = " ".join(f"--robot.{option}" for option in self._config.options)
-            raise ConfigError(
-                f"{self._name} is not calibrated: run lerobot-calibrate --robot.type={kind} {given}"
-            )
 
     def _positions(self, seen: Mapping[str, Any]) -> np.ndarray:
         return np.asarray([float(seen[joint]) for joint in self._joints])

@@ -7,7 +7,6 @@ has them ``get_teleop_events``, ``send_feedback`` with ``feedback_features``, an
 
 from __future__ import annotations
 
-import inspect
 import logging
 import math
 import time
@@ -16,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from silri.core.errors import ConfigError
-from silri.core.lerobot import PREFIX, TELEOPERATORS, make, one_line
+from silri.core.lerobot import TELEOPERATORS, connect, make, one_line
 
 SAMPLE_S = 0.01  # between two reads
 
@@ -67,20 +65,7 @@ class TeleoperatorHandle:
         self._action: dict[str, float] = {}
         self._events: dict[str, bool] = {}
         self._closed = False
-        parameters = inspect.signature(self._device.connect).parameters
-        try:
-            if "calibrate" in parameters:
-                self._device.connect(calibrate=False)
-            else:
-                self._device.connect()
-        except Exception as error:
-            raise ConfigError(f"{PREFIX}{kind} cannot be connected: {one_line(error)}") from error
-        if "calibrate" in parameters and not self._device.is_calibrated:
-            self.close()
-            raise ConfigError(
-                f"{PREFIX}{kind} is not calibrated: run lerobot-calibrate --teleop.type={kind} "
-                f"{' '.join(f'--teleop.{option}' for option in options)}".rstrip()
-            )
+        connect(TELEOPERATORS, self._device, kind, options)
 
     def read(self, timeout: float) -> Sequence[tuple[str, Any]]:
         """What has changed.
