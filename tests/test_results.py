@@ -7,7 +7,8 @@ import tomllib
 import pytest
 
 from silri.bench.records import SUFFIX, read_table
-from silri.bench.suite import cells, load_suite
+from silri.bench.suite import cells
+from silri.bench.suite_file import load_suite
 from tests.source import ROOT
 
 RESULTS = ROOT / "docs" / "results"

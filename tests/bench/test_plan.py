@@ -12,6 +12,7 @@ from silri.bench.run.plan import (
     State,
     link_shared,
     make_plan,
+    read_summary,
     refuse_others,
     seconds_left,
     stages_left,
@@ -19,7 +20,7 @@ from silri.bench.run.plan import (
 from silri.bench.run.runner import train_command
 from silri.bench.suite import cells
 from silri.core.errors import ConfigError, DataError, SilriError
-from tests.fakes.suites import TOML, make_run, small_suite
+from tests.fakes.suites import BUDGET, TOML, make_run, small_suite
 
 
 @pytest.fixture
@@ -65,6 +66,19 @@ def test_a_run_of_another_configuration_is_refused_by_name(tmp_path):
     assert "push_hil_serl_steady_s0: agent.batch_size: 16 -> 32" in words
     assert "Move or remove" in words
     assert "box_hil" not in words
+
+
+def test_a_cell_waits_for_the_one_whose_steps_are_its_budget(tmp_path):
+    jobs = jobs_of(tmp_path, BUDGET)
+    assert states(jobs) == [State.MISSING] * 6 + [State.WAITS] * 6
+    make_run(jobs[0], completed=True)
+    ready = jobs[6].look_again()
+    assert ready.state is State.MISSING
+    driven = read_summary(jobs[0].folder.summary)["intervention_steps"]
+    assert ready.config.operator.gate.budget == driven > 0
+    assert jobs[7].look_again().state is State.WAITS
+    make_run(ready, completed=True)
+    assert states(jobs_of(tmp_path, BUDGET))[6] is State.DONE
 
 
 def test_a_raised_budget_goes_on_with_the_runs(tmp_path):

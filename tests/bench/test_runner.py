@@ -17,7 +17,7 @@ from silri.bench.run.plan import State, make_plan
 from silri.bench.run.runner import LocalStarter, last_line, run_suite
 from silri.bench.suite import cells
 from silri.runtime.keeping.folder import RunFolder
-from tests.fakes.suites import make_run, small_suite
+from tests.fakes.suites import BUDGET, make_run, small_suite
 
 # PATH.prepared is what a run leaves; PATH.behaviour says how it goes.
 TRAINER = """
@@ -63,12 +63,17 @@ class Heard:
 
 
 @pytest.fixture
-def jobs(tmp_path, monkeypatch):
-    """Four cells on ``push``, with what their runs will leave prepared."""
+def trainer(tmp_path, monkeypatch):
+    """What runs in place of silri."""
     script = tmp_path / "trainer.py"
     script.write_text(TRAINER)
     monkeypatch.setattr(runner, "SILRI", (sys.executable, "-S", str(script)))
     monkeypatch.setattr(runner, "POLL_S", 0.01)
+
+
+@pytest.fixture
+def jobs(tmp_path, trainer):
+    """Four cells on ``push``, with what their runs will leave prepared."""
     chosen = cells(small_suite(tmp_path), tasks=["push"], variants=["silri", "bc"])
     jobs = make_plan(chosen, tmp_path / "out")
     for job in jobs:
@@ -136,6 +141,28 @@ def test_a_run_starts_in_a_folder_that_has_the_cells_configuration(jobs):
     run(jobs[:1])
     config = RunFolder.open(jobs[0].folder.path)[1]
     assert config == jobs[0].config == jobs[0].cell.config()
+
+
+@pytest.mark.parametrize("how", ["well", "train-fails"])
+def test_a_cell_with_a_budget_begins_after_the_one_it_is_of(tmp_path, trainer, how):
+    first, second = make_plan(
+        cells(small_suite(tmp_path, BUDGET), tasks=["push"], variants=["bc"], seeds=[0]),
+        tmp_path / "out",
+    )
+    make_run(first, completed=True)
+    make_run(second.look_again(), completed=True)
+    for job in (first, second):
+        job.folder.path.rename(f"{job.folder.path}.prepared")
+    behave(first, how)
+    outcomes, heard = run([second, first])  # two slots, and the wrong order
+    names = [first.cell.name, second.cell.name]
+    if how == "well":
+        assert [name for name, _ in heard.starts] == names
+        assert not problems(outcomes)
+        assert RunFolder.open(second.folder.path)[1].operator.gate.budget == 0
+    else:
+        assert [name for name, _ in heard.starts] == names[:1]
+        assert problems(outcomes)[names[1]] == ("train", f"needs a completed {names[0]}: its budget")
 
 
 def test_a_failed_cell_is_tried_again_the_next_time(jobs):

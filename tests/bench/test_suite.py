@@ -5,10 +5,11 @@ import random
 
 import pytest
 
-from silri.bench.suite import built_in_names, cells, load_suite
+from silri.bench.suite import cells
+from silri.bench.suite_file import built_in_names, load_suite
 from silri.core.errors import ConfigError, UnknownNameError
 from silri.envs.registry import EXPERT_CEILINGS
-from tests.fakes.suites import TOML, small_suite, write_suite
+from tests.fakes.suites import BUDGET, TOML, small_suite, write_suite
 
 
 def test_a_suite_is_what_its_file_says(tmp_path):
@@ -107,6 +108,8 @@ def test_a_person_may_do_some_tasks_only(tmp_path):
             "need disturbances = true",
         ),
         ("[[people]]", "[[persons]]", "unknown key 'persons'"),
+        ('= "steady"', '= "steady"\nbudget_of = "stedy"', "budget_of: unknown person 'stedy'"),
+        ('= "steady"', '= "steady"\nbudget_of = "steady"', "without a budget_of"),
         ('summary = "two', 'study = "speed"\nsummary = "two', "unknown study 'speed'"),
         ('summary = "two', 'development = ["psh"]\nsummary = "two', "unknown task 'psh'"),
         ('name = "small"', 'name = "../small"', "a name without '/'"),
@@ -147,8 +150,21 @@ def test_every_cell_of_a_built_in_suite_has_a_configuration(name):
     assert len(seen) >= len(suite.variants)
 
 
+def test_a_budget_is_what_another_person_drove(tmp_path):
+    suite = small_suite(tmp_path, BUDGET)
+    of = {cell.name: cell for cell in cells(suite, seeds=[1])}
+    assert of["push_bc_steady_s1"].source is None
+    cell = of["push_bc_blind_s1"]
+    assert cell.source == of["push_bc_steady_s1"]
+    assert cell.config().operator.gate.budget is None
+    assert cell.config(70).operator.gate.budget == 70
+    with pytest.raises(ConfigError, match=r"blind: budget_of"):
+        of_nobody = BUDGET.replace('operator = "steady"\nbudget', 'operator = "none"\nbudget')
+        cells(small_suite(tmp_path, of_nobody))[-1].config(70)
+
+
 def test_the_built_in_suites_are_those_of_the_proof():
-    names = "ablations cameras full operators paper people quick rewards unseen"
+    names = "ablations cameras coach full operators paper people quick rewards unseen"
     assert built_in_names() == names.split()
     paper = load_suite("paper")
     assert [task.paper for task in paper.tasks] == [

@@ -13,7 +13,8 @@ import pytest
 
 from silri.bench.records import read_table
 from silri.bench.run.plan import make_plan
-from silri.bench.suite import cells, load_suite
+from silri.bench.suite import cells
+from silri.bench.suite_file import load_suite
 from tests.cli.conftest import POINT, SMALL
 from tests.fakes import gym_slow
 from tests.fakes.gym_point import IDENTIFIER

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from silri.bench.suite import cells, load_suite
+from silri.bench.suite import cells
+from silri.bench.suite_file import load_suite
 from silri.runtime.keeping.folder import RunFolder
 
 TOML = """
@@ -60,6 +61,12 @@ operator = "steady"
 """
 
 
+BUDGET = f"""{TOML}
+[[people]]
+label = "blind"
+operator = "steady"
+budget_of = "steady"
+"""
 DISTURBED = TOML.replace("seeds = 2", "seeds = 2\ndisturbances = true")
 
 

@@ -37,6 +37,13 @@ class Origin:
             return "none, not run from a checkout"
         return f"{git.get('commit')}{', changed' if git.get('dirty') else ''}"
 
+    @property
+    def budget(self) -> int | None:
+        """Human-driven steps after which nobody took over any more; None: no end."""
+        gate = self.config.get("operator", {}).get("gate", {})
+        budget: int | None = gate.get("budget")
+        return budget
+
     def differences(self, wanted: RunConfig) -> list[str]:
         """``field: theirs -> wanted``, or why this version cannot compare them."""
         if self.format != FORMAT:
@@ -66,7 +73,9 @@ def differing(origins: Mapping[str, Origin], cells: Iterable[Cell]) -> dict[str,
     found = {}
     for cell in cells:
         if cell.name in origins:
-            fields = origins[cell.name].differences(cell.config())
+            origin = origins[cell.name]
+            budget = origin.budget if cell.source is not None else None
+            fields = origin.differences(cell.config(budget))
             if fields:
                 found[cell.name] = tuple(fields)
     return found

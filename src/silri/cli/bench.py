@@ -28,7 +28,8 @@ from silri.bench.run.plan import (
     stages_left,
 )
 from silri.bench.run.runner import LocalStarter, Starter, last_line, run_suite
-from silri.bench.suite import Suite, built_in_names, cells, load_suite
+from silri.bench.suite import Suite, cells
+from silri.bench.suite_file import built_in_names, load_suite
 from silri.cli.main import DONE, FAILED, INTERRUPTED
 from silri.cli.terminal.arguments import parse
 from silri.cli.terminal.bench_progress import Display, duration

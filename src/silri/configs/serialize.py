@@ -49,7 +49,7 @@ _LATER_OF_ENV: Mapping[str, Mapping[str, Any]] = {
 }
 _LATER_OF_PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "skill": {"habit": [], "other_habit": [], "errs": "everywhere"},
-    "gate": {"late": [0, 0]},
+    "gate": {"late": [0, 0], "follows": "eyes"},
 }
 
 

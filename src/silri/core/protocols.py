@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -131,6 +132,7 @@ class OperatorView:
         step: index within the episode.
         in_control: whether the operator is in control now.
         asked: the robot asks for help: its diagnostic ``ask`` is above 0.5.
+        estimate: Q of ``policy_action``, the diagnostic ``q_policy``; NaN where there is none.
     """
 
     observation: Observation
@@ -139,6 +141,7 @@ class OperatorView:
     step: int
     in_control: bool
     asked: bool = False
+    estimate: float = math.nan
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from silri.core.settings import (
     Share01,
     settings,
 )
+from silri.intervention.coach import Coach, Kind
 
 
 @settings("operator.gate")
@@ -29,6 +30,9 @@ class GateConfig:
     action minus the policy's proposal.
     """
 
+    # what gives the reasons: the person's own eyes; the coach, who also says when to let go and
+    # when to stop watching; chance, at any time: what advice has to beat
+    follows: Literal["eyes", "coach", "chance"] = "eyes"
     # probability per step of taking over while there is a reason
     probability: Share01 = 0.15
     # mean disagreement with the expert that is a reason, action units; None: never
@@ -41,7 +45,7 @@ class GateConfig:
     stall_distance: Positive = 0.01
     # being unfinished is a reason in so many steps before the time-out; None: never
     rescue_steps: PositiveInt | None = None
-    # probability per step of taking over while the robot asks for it; 0: ignores it
+    # probability per step of taking over while the robot, or the coach, asks for it; 0: ignores it
     answer: Share01 = 0.5
     # shortest and longest time from having a reason to taking over, steps
     late: tuple[NonNegativeInt, NonNegativeInt] = (0, 0)
@@ -76,11 +80,14 @@ class GateConfig:
             )
         if self.rescue_steps:
             reasons.append(f"{self.rescue_steps} steps are left")
-        line = (
-            f"takes over with p {self.probability:g} per step while "
-            f"{' or '.join(reasons) or 'there is a reason (none is set)'}, "
-            f"holds {self.hold[0]}-{self.hold[1]} steps"
-        )
+        while_ = f"while {' or '.join(reasons) or 'there is a reason (none is set)'}"
+        probability, holds = self.probability, f"holds {self.hold[0]}-{self.hold[1]} steps"
+        if self.follows == "coach":
+            probability, while_ = self.answer, "while the coach says so"
+            holds = f"lets go when the coach says so, after {self.hold[1]} steps at the latest"
+        elif self.follows == "chance":
+            while_ = "whatever happens"
+        line = f"takes over with p {probability:g} per step {while_}, {holds}"
         if self.late[1]:
             line += f", begins {self.late[0]}-{self.late[1]} steps late"
         if self.fading:
@@ -110,6 +117,7 @@ class Gate:
         )
         self._success = 0.0
         self._used = 0
+        self._coach = Coach() if config.follows == "coach" else None
 
     def begin_episode(self, rng: np.random.Generator) -> None:
         """Every draw of the episode comes from ``rng``."""
@@ -118,9 +126,16 @@ class Gate:
         self._used_now = 0
         self._disagreements: deque[float] = deque(maxlen=self._config.window)
         self._places: deque[np.ndarray] = deque(maxlen=(self._config.stall_steps or 0) + 1)
+        if self._coach is not None:
+            self._coach.begin_episode()
 
     def decide(
-        self, disagreement: float, place: np.ndarray | None, step: int, asked: bool = False
+        self,
+        disagreement: float,
+        place: np.ndarray | None,
+        step: int,
+        asked: bool = False,
+        estimate: float = math.nan,
     ) -> tuple[bool, bool]:
         """Whether the person drives in this step, and whether a takeover begins with it.
 
@@ -129,6 +144,7 @@ class Gate:
             place: (6,) hand and object in metres; None where nobody knows (then never stalled).
             step: index within the episode.
             asked: the robot asks for help.
+            estimate: Q of the proposal; NaN where the robot has none.
         """
         self._disagreements.append(disagreement)
         if place is not None and self._config.stall_steps:
@@ -141,6 +157,8 @@ class Gate:
             return False, False
         if self._wait:
             return self._late()
+        if self._coach is not None:
+            asked = self._coached(step, estimate)
         likely = self._attention() if self._reason(step) else 0.0
         if asked:
             likely = max(likely, self._config.answer)
@@ -156,6 +174,15 @@ class Gate:
         self._left -= 1
         self._used_now += 1
         return True, begins
+
+    def _coached(self, step: int, estimate: float) -> bool:
+        """Whether the coach wants a takeover; one that it says is over ends here."""
+        assert self._coach is not None
+        advice = self._coach.advise(step, estimate, driven=self._left > 0)
+        if advice is not None and advice.kind is Kind.LET_GO:
+            self._left = 0
+            return False
+        return advice is not None and advice.kind is Kind.TAKE_OVER
 
     def _late(self) -> tuple[bool, bool]:
         """One step of a person who is not there yet: they come, whatever happens meanwhile."""
@@ -175,20 +202,31 @@ class Gate:
         own = summary["success"] * (1.0 - summary["intervention_steps"] / summary["length"])
         self._success += (own - self._success) / self._config.memory
         self._used += int(summary["intervention_steps"])
+        if self._coach is not None:
+            self._coach.end_episode(
+                success=summary["success"] > 0,
+                length=int(summary["length"]),
+                human_steps=int(summary["intervention_steps"]),
+            )
 
     def state(self) -> dict[str, float]:
         """What must survive a restart."""
-        return {"success": self._success, "used": float(self._used)}
+        of_coach = {} if self._coach is None else self._coach.state()
+        return {"success": self._success, "used": float(self._used), **of_coach}
 
     def restore(self, state: Mapping[str, float]) -> None:
         """The inverse of :meth:`state`."""
         self._success, self._used = float(state["success"]), int(state["used"])
+        if self._coach is not None:
+            self._coach.restore(state)
 
     def _attention(self) -> float:
         return self._config.probability * (1.0 - self._config.fading * self._success)
 
     def _reason(self, step: int) -> bool:
         config = self._config
+        if config.follows != "eyes":
+            return config.follows == "chance"
         recent = self._disagreements
         disagrees = (
             config.disagreement is not None
@@ -219,10 +257,15 @@ class AlwaysGate:
         self._left = 0
 
     def decide(
-        self, disagreement: float, place: np.ndarray | None, step: int, asked: bool = False
+        self,
+        disagreement: float,
+        place: np.ndarray | None,
+        step: int,
+        asked: bool = False,
+        estimate: float = math.nan,
     ) -> tuple[bool, bool]:
         """Always drives; see :meth:`Gate.decide`."""
-        del disagreement, place, step, asked
+        del disagreement, place, step, asked, estimate
         begins = self._left == 0
         if begins:
             self._left = int(self._rng.integers(*self._hold, endpoint=True))

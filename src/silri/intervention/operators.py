@@ -174,7 +174,9 @@ class SimulatedOperator:
         difference = right - view.policy_action
         disagreement = math.sqrt(float(difference @ difference))
         place = None if known is None else np.concatenate((known.hand, known.object))
-        drives, begins = self._gate.decide(disagreement, place, view.step, view.asked)
+        drives, begins = self._gate.decide(
+            disagreement, place, view.step, view.asked, view.estimate
+        )
         if begins:
             self._skill.take_over()
         if not drives:

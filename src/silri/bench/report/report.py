@@ -13,7 +13,7 @@ from silri.bench.report.constants import draw_constants
 from silri.bench.report.figures import Drawn
 from silri.bench.report.html import to_html
 from silri.bench.results import Results
-from silri.bench.suite import BUILT_IN
+from silri.bench.suite_file import BUILT_IN
 from silri.core.errors import UsageError
 from silri.core.registry import unknown_name
 from silri.store.safety import files

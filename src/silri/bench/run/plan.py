@@ -35,6 +35,7 @@ class State(enum.Enum):
     RESUME = "to resume"
     MISSING = "missing"
     OTHER = "other config"
+    WAITS = "waits"  # for the cell whose human-driven steps are its budget
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,8 @@ class Job:
 
     def look_again(self) -> Job:
         """The same job with the state of its folder now."""
+        if self.state is State.WAITS:
+            return make_plan([self.cell], self.folder.path.parent.parent)[0]
         return examine(self.cell, self.folder.path, self.config)
 
 
@@ -96,8 +99,14 @@ def make_plan(chosen: Iterable[Cell], out: Path) -> list[Job]:
         if not folder.is_symlink():
             others.setdefault(folder.name, []).append(folder)
     for cell in chosen:
-        config = cell.config()
         path = out / cell.suite.name / cell.name
+        budget = None
+        if cell.source is not None:
+            budget = _driven(out / cell.suite.name / cell.source.name)
+            if budget is None:
+                jobs.append(Job(cell, RunFolder(path), cell.config(), State.WAITS))
+                continue
+        config = cell.config(budget)
         job = examine(cell, path, config)
         if job.state is not State.DONE and path.is_symlink():
             # The other suite has raised its budget or removed the run, or this one asks for more:
@@ -107,6 +116,12 @@ def make_plan(chosen: Iterable[Cell], out: Path) -> list[Job]:
             job = _finished_elsewhere(job, others.get(cell.name, ()))
         jobs.append(job)
     return jobs
+
+
+def _driven(folder: Path) -> int | None:
+    """Human-driven steps of a completed run; None if it is not."""
+    summary = read_summary(RunFolder(folder).summary)
+    return int(summary["intervention_steps"]) if summary.get("completed") is True else None
 
 
 def _finished_elsewhere(job: Job, folders: Iterable[Path]) -> Job:

@@ -119,8 +119,11 @@ def run_suite(
                 for cell in running.values():
                     cell.handle.stop()
             for slot in range(starter.slots):
-                if slot not in running and waiting and not stop():
-                    entry = _begin(waiting.pop(), starter, slot, observer, disturbances)
+                if slot not in running and not stop():
+                    job = _next(waiting, [cell.job for cell in running.values()])
+                    if job is None:
+                        break
+                    entry = _begin(job, starter, slot, observer, disturbances)
                     if isinstance(entry, Outcome):
                         outcomes.append(entry)
                         observer.ended(entry)
@@ -137,6 +140,21 @@ def run_suite(
         for cell in running.values():  # only if something went wrong here, or Ctrl-C came twice
             cell.handle.kill()
     return outcomes
+
+
+def _next(waiting: list[Job], running: Sequence[Job]) -> Job | None:
+    """Take the job that is to begin now; None if all wait for what is running.
+
+    Args:
+        waiting: the first at the end.
+        running: jobs that are not done.
+    """
+    unfinished = {job.cell.name for job in (*waiting, *running)}
+    for index in reversed(range(len(waiting))):
+        source = waiting[index].cell.source
+        if source is None or source.name not in unfinished:
+            return waiting.pop(index)
+    return None
 
 
 def train_command(job: Job) -> list[str]:
@@ -171,6 +189,9 @@ def _begin(
         stage = stages[0]
         if job.state is State.RUNNING:
             return Outcome(job, stage, 0, elsewhere=True)
+        if job.state is State.WAITS:
+            assert job.cell.source is not None
+            return Outcome(job, stage, 1, f"needs a completed {job.cell.source.name}: its budget")
         if job.state is State.OTHER:
             return Outcome(job, stage, 1, f"other configuration: {'; '.join(job.differences)}")
         files.make_dir(job.folder.path.parent)

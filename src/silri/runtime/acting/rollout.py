@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -308,7 +309,8 @@ class _Running:
                 privileged = self.env.privileged()
         in_control = self.arbiter.phase is Phase.HUMAN
         asks = diagnostics.get("ask", 0.0) > 0.5
-        view = OperatorView(observation, proposed, privileged, step, in_control, asks)
+        estimate = diagnostics.get("q_policy", math.nan)
+        view = OperatorView(observation, proposed, privileged, step, in_control, asks, estimate)
         return _Proposal(observation, proposed, diagnostics, version, view)
 
     def _ask(self, view: OperatorView) -> OperatorInput:
