@@ -162,7 +162,8 @@ def test_a_cell_with_a_budget_begins_after_the_one_it_is_of(tmp_path, trainer, h
         assert RunFolder.open(second.folder.path)[1].operator.gate.budget == 0
     else:
         assert [name for name, _ in heard.starts] == names[:1]
-        assert problems(outcomes)[names[1]] == ("train", f"needs a completed {names[0]}: its budget")
+        words = f"needs a completed {names[0]}: its budget"
+        assert problems(outcomes)[names[1]] == ("train", words)
 
 
 def test_a_failed_cell_is_tried_again_the_next_time(jobs):

@@ -158,9 +158,10 @@ def test_a_budget_is_what_another_person_drove(tmp_path):
     assert cell.source == of["push_bc_steady_s1"]
     assert cell.config().operator.gate.budget is None
     assert cell.config(70).operator.gate.budget == 70
+    of_nobody = BUDGET.replace('operator = "steady"\nbudget', 'operator = "none"\nbudget')
+    cell = cells(small_suite(tmp_path, of_nobody))[-1]
     with pytest.raises(ConfigError, match=r"blind: budget_of"):
-        of_nobody = BUDGET.replace('operator = "steady"\nbudget', 'operator = "none"\nbudget')
-        cells(small_suite(tmp_path, of_nobody))[-1].config(70)
+        cell.config(70)
 
 
 def test_the_built_in_suites_are_those_of_the_proof():

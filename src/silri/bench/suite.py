@@ -90,7 +90,8 @@ class Suite:
         path: the file.
         name: also the name of its folder of runs.
         summary: one sentence.
-        study: which figures its report has beside the common ones (:data:`silri.bench.suite_file.STUDIES`).
+        study: which figures its report has beside the common ones; one of
+            :data:`silri.bench.suite_file.STUDIES`.
         seeds: of every cell.
         tasks, variants, people: in the order of the tables.
         overrides: of the configuration of all runs.
