@@ -69,6 +69,7 @@ def step(number: int, driver: str = "policy", episode: int = 7, **why: Any):
         "human": [0.5, -0.5, 0.0, -1.0] if driver == "human" else None,
         "reward": 0.0,
         "why": why,
+        "advice": None,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from silri.intervention.coach import Kind
 from tests.console.page_browser import until
 from tests.console.page_feed import EPISODE, HELLO, control, picture, reasons, step
 
@@ -50,6 +51,26 @@ def test_who_drives_is_one_large_readable_state(open_page, feed, scheme):
     assert len(colours) == len(SITUATIONS)
     for selector in (".caption", ".numbers dt", "#episode-task", "[data-command=success] span"):
         assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in Kind])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_coach_says_what_to_do_and_why(open_page, feed, kind, scheme):
+    page = open_page(color_scheme=scheme)
+    feed.say(control("autonomous"), step(0))
+    until(page, "!coach.hidden")
+    assert page.inner_text("#coach-why") == "Nothing to do now."
+    feed.say(step(1, driver="human"))
+    until(page, "document.getElementById('coach-why').textContent.startsWith('Go on')")
+    why = "its estimate has not risen for 12 steps"
+    feed.say(step(2) | {"advice": {"kind": kind, "why": why}})
+    until(page, f"coach.dataset.kind === '{kind}'")
+    assert page.inner_text("#coach-what") != "Coach"
+    assert page.inner_text("#coach-why") == "I" + why[1:]
+    for selector in ("#coach-what", "#coach-why"):
+        assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+    feed.say(control("evaluation"))
+    until(page, "coach.hidden")
 
 
 def test_a_pause_says_why(open_page, feed):

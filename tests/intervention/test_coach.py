@@ -60,6 +60,10 @@ def test_the_person_may_let_go_once_the_robot_is_further_than_it_ever_came():
     assert kinds(told(coach, [3.1] * SURE, driven=True)) == [None] * (SURE - 1) + [Kind.LET_GO]
 
 
+def test_who_drove_from_the_beginning_is_not_compared_with_anything():
+    assert kinds(told(Coach(), [5.0] * 10, driven=True)) == [None] * 10
+
+
 def test_letting_go_needs_steps_in_a_row():
     coach = Coach()
     told(coach, [3.0])

@@ -16,6 +16,7 @@ from silri.console.narrate import (
     actions_of,
     camera_keys,
     cameras_of,
+    coach_after,
     diagnostics_of,
     live_step,
 )
@@ -24,6 +25,7 @@ from silri.console.stored.curves import Curves
 from silri.console.stored.record import RunRecord
 from silri.console.wire import TO_CONSOLE, WireError, body_size, pack, unpack
 from silri.core.specs import EnvSpec
+from silri.intervention.coach import Coach
 
 RETRY_S = 0.2
 BEHIND = 1 << 20  # bytes that the run has not taken; inputs are worth nothing by then
@@ -56,6 +58,7 @@ class Feed:
         self._spec: EnvSpec | None = None
         self._record: RunRecord | None = None
         self._curves = Curves(1.0)
+        self._coach = Coach()
         self._demonstrated = 0
         self._human = self._length = 0
         self._total = 0.0
@@ -126,6 +129,7 @@ class Feed:
         archive = Archive(record, spec, opens)
         entries = archive.library.entries()
         self._curves = Curves.of(record, entries)
+        self._coach = coach_after(entries)
         self._demonstrated = sum(entry.is_demo for entry in entries)
         self._found(archive)
         loop = asyncio.get_running_loop()
@@ -183,6 +187,7 @@ class Feed:
         assert self._record is not None
         self._human = self._length = 0
         self._total = 0.0
+        self._coach.begin_episode()
         done, of = message["env_step"], self._record.steps
         if message["what"] == "demonstration":
             done, of = self._demonstrated, self._record.demos
@@ -205,7 +210,7 @@ class Feed:
         self._length = message["step"] + 1
         self._human += message["human"] is not None
         self._total += message["reward"]
-        self.desk.say(live_step(message, self._spec.action))
+        self.desk.say(live_step(message, self._spec.action, self._coach))
         if self._painter is not None:
             self._painter.step(self._length, message["action"], message["observation"])
 
@@ -231,6 +236,9 @@ class Feed:
             return
         point = self._curves.trained(
             message["env_step"], self._length, self._human, success=message["success"]
+        )
+        self._coach.end_episode(
+            success=message["success"], length=self._length, human_steps=self._human
         )
         self.desk.say({"type": "curves", "points": [point]})
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from silri.core.specs import ActionSpec, EnvSpec
 from silri.data.episode import Episode
+from silri.intervention.coach import Coach
+from silri.store.library import Entry
 
 SCALARS = ("lambda", "bound", "distance", "q_policy", "q_human")
 _MEAN, _STD = "human_mean", "human_std"
@@ -42,9 +44,11 @@ def imitation(multiplier: float, stds: Sequence[float]) -> float:
     return share * sum(1.0 / (std * std) for std in stds) / len(stds)
 
 
-def live_step(message: Mapping[str, Any], spec: ActionSpec) -> dict[str, Any]:
-    """A page's step, of the run's message."""
-    human = message["human"]
+def live_step(message: Mapping[str, Any], spec: ActionSpec, coach: Coach) -> dict[str, Any]:
+    """A page's step, of the run's message; ``coach`` is told of it and may have advice."""
+    human, diagnostics = message["human"], message["diagnostics"]
+    estimate = diagnostics.get("q_policy", math.nan)
+    advice = coach.advise(message["step"], estimate, driven=human is not None)
     return {
         "type": "step",
         "episode": message["episode"],
@@ -56,13 +60,28 @@ def live_step(message: Mapping[str, Any], spec: ActionSpec) -> dict[str, Any]:
         "policy": _numbers(message["policy"]),
         "human": None if human is None else _numbers(human),
         "reward": _number(message["reward"]),
-        "why": why(message["diagnostics"], spec),
+        "why": why(diagnostics, spec),
+        "advice": None if advice is None else {"kind": advice.kind.value, "why": advice.why},
     }
 
 
-def stored_steps(episode: Episode, spec: ActionSpec, first_env_step: int) -> list[dict[str, Any]]:
+def coach_after(entries: Iterable[Entry]) -> Coach:
+    """A coach who has seen these episodes."""
+    coach = Coach()
+    for entry in entries:
+        if not entry.is_demo:
+            coach.end_episode(
+                success=entry.success, length=entry.steps, human_steps=entry.human_steps
+            )
+    return coach
+
+
+def stored_steps(
+    episode: Episode, spec: ActionSpec, first_env_step: int, coach: Coach
+) -> list[dict[str, Any]]:
     """The steps of a stored episode; ``env_step`` counts on from ``first_env_step``."""
     frames, steps = episode.frames, []
+    coach.begin_episode()
     for step in range(len(episode)):
         driven = bool(frames["is_intervention"][step])
         message = {
@@ -76,7 +95,7 @@ def stored_steps(episode: Episode, spec: ActionSpec, first_env_step: int) -> lis
             "reward": frames["reward"][step],
             "diagnostics": {name: float(v[step]) for name, v in episode.diagnostics.items()},
         }
-        steps.append(live_step(message, spec))
+        steps.append(live_step(message, spec, coach))
     return steps
 
 

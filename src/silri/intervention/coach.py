@@ -108,7 +108,8 @@ class Coach:
             self._driven, self._above = True, 0
             self._tries += 1
         self._since_best = 0  # the robot begins anew after a person
-        self._above = self._above + 1 if estimate > self._best else 0
+        further = math.isfinite(self._best) and estimate > self._best
+        self._above = self._above + 1 if further else 0
         if self._above < SURE:
             return None
         return Advice(

@@ -26,8 +26,17 @@ from silri.core.events import (
 )
 from silri.core.protocols import Env
 from silri.evaluation.summary import NOT_JUDGED
+from silri.intervention.coach import Coach, Kind
+from silri.intervention.operators import SimulatedConfig
 
 WINDOW = 10  # episodes in the running rates
+BESIDE = ("none", "web")  # operators whom nobody advises here
+WORDS = {
+    Kind.TAKE_OVER: "take over",
+    Kind.LET_GO: "let go",
+    Kind.START_OVER: "start over",
+    Kind.STOP: "you can stop",
+}
 
 
 class Console:
@@ -50,6 +59,10 @@ class Console:
         self._live = self._console.is_terminal
         self._recent: deque[tuple[float, float, float, float]] = deque(maxlen=WINDOW)
         self._lambda = float("nan")
+        # Simulated people follow a coach of their own, and a page shows its own.
+        mine = isinstance(config.operator, SimulatedConfig) or config.operator_name in BESIDE
+        self._coach = None if mine else Coach()
+        self._advice = ""
         self._last_step = -1
         self._idle = True  # so far: a run that was done before it was resumed
         self._shown_at = 0.0
@@ -93,12 +106,17 @@ class Console:
         self._idle &= not isinstance(event, StepTaken | LearningAdvanced | Evaluated)
         if isinstance(event, StepTaken):
             self._lambda = event.diagnostics.get("lambda", self._lambda)
+            self._advise(event)
             self._advance(event.env_step)
         elif isinstance(event, EpisodeFinished):
             stats = event.stats
             names = ("success", "intervention_steps", "length", "return")
             success, driven, length, total = (stats[name] for name in names)
             self._recent.append((success, driven, length, total))
+            if self._coach is not None:
+                self._coach.end_episode(
+                    success=success > 0, length=int(length), human_steps=int(driven)
+                )
             self._advance(event.env_step)
         elif isinstance(event, LearningAdvanced):
             self._advance_stage(event)
@@ -157,12 +175,24 @@ class Console:
             parts.append(f"lambda {self._lambda:.2f}")
         return "  ".join(parts)
 
+    def _advise(self, event: StepTaken) -> None:
+        """What the coach says now: a person at a device has no page that shows it."""
+        if self._coach is None:
+            return
+        step, estimate = event.transition, event.diagnostics.get("q_policy", float("nan"))
+        if step.step == 0:
+            self._coach.begin_episode()
+        advice = self._coach.advise(step.step, estimate, driven=step.is_intervention)
+        self._advice = (
+            "" if advice is None else f"  [bold]{WORDS[advice.kind]}[/bold]: {advice.why}"
+        )
+
     def _advance(self, step: int) -> None:
         now = time.monotonic()
         if not self._live or step == self._last_step or now - self._shown_at < 0.1:
             return
         self._last_step, self._shown_at = step, now
-        text = f"{self._success()} (with help)  {self._rates()}"
+        text = f"{self._success()} (with help)  {self._rates()}{self._advice}"
         self._progress.update(self._task, completed=step, description=text)
 
     def _advance_stage(self, event: LearningAdvanced) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 
 from silri.console.drawing.mirror import Mirror
 from silri.console.drawing.pictures import jpeg
-from silri.console.narrate import camera_keys, imitation, stored_steps
+from silri.console.narrate import camera_keys, coach_after, imitation, stored_steps
 from silri.console.stored.record import RunRecord
 from silri.core.errors import DataError, SilriError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
@@ -106,13 +106,10 @@ class Archive:
             DataError: it is not stored, or damaged.
         """
         episode = self.read(episode_id)
-        before = sum(
-            entry.steps
-            for entry in self.library.entries()
-            if entry.episode_id < episode_id and not entry.is_demo
-        )
+        before = [e for e in self.library.entries() if e.episode_id < episode_id and not e.is_demo]
+        first, coach = sum(entry.steps for entry in before), coach_after(before)
         return {
-            "steps": stored_steps(episode, self.spec.action, before),
+            "steps": stored_steps(episode, self.spec.action, first, coach),
             "success": episode.success,
             "task": episode.task,
         }

@@ -50,6 +50,26 @@ function words(state) {
   }
 }
 
+const ADVICE = {
+  take_over: "Take over",
+  let_go: "Let go",
+  start_over: "Start over",
+  stop: "You can stop",
+};
+
+/** [what, why] of the coach's advice in the step that is shown; of none while the robot gets on. */
+function adviceOf(state) {
+  const { replay } = state;
+  const step = replay ? replay.steps[Math.min(replay.cursor, replay.steps.length - 1)]
+    : state.steps.at(-1);
+  const advice = step ? step.advice : null;
+  if (!advice) {
+    const driven = step && step.driver === "human";
+    return ["", driven ? "Go on: the robot is not further yet." : "Nothing to do now."];
+  }
+  return [advice.kind, capital(advice.why)];
+}
+
 function pausedWords(state) {
   if (whyNotDrive(state)) return "";
   return /input|silen/.test(state.control.reason)
@@ -88,7 +108,22 @@ export class Banner {
     const live = state.link === "open" && !state.replay && drivable(state) && phase !== "ended";
     take.hidden = !(live && holder && !you);
     give.hidden = !(live && you && phase !== "human" && phase !== "demonstration");
+    this.advice(name);
     this.strip();
+  }
+
+  /** What the coach says: only while somebody could follow it, or of a stored episode. */
+  advice(name) {
+    const { coach, what, why } = this.elements;
+    const { state } = this;
+    const of = state.replay || state.episode;
+    coach.hidden = !["policy", "you", "other", "replay"].includes(name)
+      || !of || of.kind !== "training";
+    if (coach.hidden) return;
+    const [kind, words] = adviceOf(state);
+    if (coach.dataset.kind !== kind) coach.dataset.kind = kind;
+    put(what, ADVICE[kind] || "Coach");
+    put(why, words);
   }
 
   /** The running episode: number, kind, step, and who drove each step. */

@@ -60,7 +60,7 @@ const banner = new Banner(
   {
     ...{ banner: $("banner"), who: $("who"), hint: $("hint"), take: $("take"), give: $("give") },
     ...{ title: $("episode-title"), task: $("episode-task"), place: $("episode-place") },
-    ribbon: $("ribbon"),
+    ...{ ribbon: $("ribbon"), coach: $("coach"), what: $("coach-what"), why: $("coach-why") },
   },
   state,
 );
