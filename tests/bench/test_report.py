@@ -8,13 +8,24 @@ import pytest
 from PIL import Image
 
 from silri.bench.report import sections
+from silri.bench.report.advice import advice_table
 from silri.bench.report.constants import constant_of
 from silri.bench.report.figures import draw_curves, looks
 from silri.bench.report.html import to_html
 from silri.bench.report.report import write_report
 from silri.bench.results import read_results
+from silri.bench.suite import cells
 from silri.core.errors import DataError, MissingExtraError, UsageError
-from tests.fakes.suites import DISTURBED, TOML, small_suite, write_disturbance, write_results
+from tests.fakes.suites import (
+    BUDGET,
+    DISTURBED,
+    TOML,
+    small_suite,
+    summary_of,
+    write_disturbance,
+    write_results,
+    write_summary,
+)
 
 pytest.importorskip("rliable")
 RATES = {"silri": (0.9, 0.95, 1.0), "hil_serl": (0.1, 0.5, 0.8)}
@@ -199,6 +210,24 @@ def test_the_study_of_people_has_a_curve_over_constants(tmp_path):
     none.mkdir()
     markdown, _ = written(none, results_of(none, text))
     assert "constants.png" not in markdown
+
+
+def test_the_study_of_the_coach_compares_the_same_cells_with_each_other(tmp_path):
+    text = BUDGET.replace("seeds = 2", 'seeds = 2\nstudy = "coach"')
+    text = text.replace("budget_of", 'overrides.operator.gate.follows = "chance"\nbudget_of')
+    suite = small_suite(tmp_path, text)
+    write_results(suite, tmp_path / "runs", skip=("push_silri_blind_s1",))
+    name = "push_silri_blind_s0"
+    half = next(cell for cell in cells(suite) if cell.name == name)
+    write_summary(tmp_path / "runs", name, summary_of(half, intervention_steps=0))
+    results = read_results(suite, tmp_path / "runs")
+    eyes, chance = (line.split(" | ") for line in advice_table(results).splitlines()[2:])
+    assert eyes[:3] == ["| steady", "eyes", "11"]  # of 12: push_silri_s1 has nothing beside it
+    assert chance[1:3] == ["chance", "11"]
+    assert eyes[-1] == "100% |"
+    assert int(chance[-2]) < int(eyes[-2])
+    markdown, _ = written(tmp_path, results)
+    assert "(figures/advice.png)" in markdown
 
 
 def test_words_from_a_suite_are_text_not_markup(tmp_path):

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from silri.bench.report import figures, sections
+from silri.bench.report.advice import advice_table, draw_advice
 from silri.bench.report.aggregate import import_rliable
 from silri.bench.report.constants import draw_constants
 from silri.bench.report.figures import Drawn
@@ -160,6 +161,15 @@ def _study(results: Results, gallery: _Gallery) -> Iterator[str]:
     elif results.suite.study == "people":
         yield "## When a multiplier per state matters"
         yield gallery.show("constants", partial(draw_constants, results))
+    elif results.suite.study == "coach":
+        yield "## What the coach's advice is worth"
+        yield gallery.show("advice", partial(draw_advice, results))
+        yield advice_table(results)
+        yield (
+            "*The same people on the same tasks and seeds: by their own eyes, by what the coach "
+            "says, and at random moments until they have driven as long as with the coach. Means "
+            "over runs with a 95 % bootstrap interval.*"
+        )
     elif results.suite.study == "ablation":
         yield "## What each part contributes"
         for person in results.suite.people:
