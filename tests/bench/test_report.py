@@ -13,6 +13,7 @@ from silri.bench.report.constants import constant_of
 from silri.bench.report.figures import draw_curves, looks
 from silri.bench.report.html import to_html
 from silri.bench.report.report import write_report
+from silri.bench.report.takeovers import habit_values
 from silri.bench.results import read_results
 from silri.bench.suite import cells
 from silri.core.errors import DataError, MissingExtraError, UsageError
@@ -228,6 +229,23 @@ def test_the_study_of_the_coach_compares_the_same_cells_with_each_other(tmp_path
     assert int(chance[-2]) < int(eyes[-2])
     markdown, _ = written(tmp_path, results)
     assert "(figures/advice.png)" in markdown
+
+
+def test_the_study_of_takeovers_has_a_line_per_person_and_habit(tmp_path):
+    text = TOML.replace("seeds = 2", 'seeds = 2\nstudy = "takeovers"')
+    for label, override in (("long", "hold = [30, 50]"), ("often", "probability = 0.5")):
+        text += f'\n[[people]]\nlabel = "{label}"\noperator = "steady"\n'
+        text += f"overrides.operator.gate = {{ {override} }}\n"
+    text += '\n[[people]]\nlabel = "nobody"\noperator = "none"\n'
+    results = results_of(tmp_path, text)
+    steady, long, often, nobody = results.suite.people
+    assert habit_values(steady) == {"hold": 15.0, "probability": 0.15, "disagreement": 0.8}
+    assert habit_values(long) == {"hold": 40.0}
+    assert habit_values(often) == {"probability": 0.5}
+    assert habit_values(nobody) == {}
+    markdown, _ = written(tmp_path, results)
+    assert "(figures/takeovers_steps.png)" in markdown
+    assert "(figures/takeovers_seconds.png)" in markdown
 
 
 def test_words_from_a_suite_are_text_not_markup(tmp_path):

@@ -165,7 +165,7 @@ def test_a_budget_is_what_another_person_drove(tmp_path):
 
 
 def test_the_built_in_suites_are_those_of_the_proof():
-    names = "ablations cameras coach full operators paper people quick rewards unseen"
+    names = "ablations cameras coach full operators paper people quick rewards takeovers unseen"
     assert built_in_names() == names.split()
     paper = load_suite("paper")
     assert [task.paper for task in paper.tasks] == [

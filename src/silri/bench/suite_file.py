@@ -17,7 +17,7 @@ from silri.envs.registry import create_env, find_env, metaworld_names
 from silri.intervention.registry import OPERATORS
 
 BUILT_IN = Path(__file__).parent / "suites"
-STUDIES = ("comparison", "frontier", "ablation", "operators", "people", "coach")
+STUDIES = (*("comparison", "frontier", "ablation", "operators", "people", "coach", "takeovers"),)
 _SUITE_KEYS = (
     *("name", "summary", "study", "seeds", "first_seed", "steps", "disturbances", "development"),
     *("overrides", "goals", "reference", "tasks", "variants", "people"),

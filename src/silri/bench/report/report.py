@@ -13,6 +13,7 @@ from silri.bench.report.aggregate import import_rliable
 from silri.bench.report.constants import draw_constants
 from silri.bench.report.figures import Drawn
 from silri.bench.report.html import to_html
+from silri.bench.report.takeovers import draw_takeovers
 from silri.bench.results import Results
 from silri.bench.suite_file import BUILT_IN
 from silri.core.errors import UsageError
@@ -170,6 +171,10 @@ def _study(results: Results, gallery: _Gallery) -> Iterator[str]:
             "says, and at random moments until they have driven as long as with the coach. Means "
             "over runs with a 95 % bootstrap interval.*"
         )
+    elif results.suite.study == "takeovers":
+        yield "## When to take over, and for how long"
+        for effort, name in ((False, "takeovers_steps"), (True, "takeovers_seconds")):
+            yield gallery.show(name, partial(draw_takeovers, results, effort=effort))
     elif results.suite.study == "ablation":
         yield "## What each part contributes"
         for person in results.suite.people:
