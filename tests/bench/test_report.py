@@ -11,6 +11,7 @@ from silri.bench.report import sections
 from silri.bench.report.advice import advice_table
 from silri.bench.report.constants import constant_of
 from silri.bench.report.figures import draw_curves, looks
+from silri.bench.report.help import help_section
 from silri.bench.report.html import to_html
 from silri.bench.report.report import write_report
 from silri.bench.report.takeovers import habit_values
@@ -53,6 +54,15 @@ def test_the_main_table_says_what_was_measured(tmp_path):
     assert silri[6:] == ["4.0", "0.10", "30", "50 |"]
     assert hil_serl[3:5] == [">3,000 (>3,000 - >3,000)", ">300 (>300 - >300)"]
     assert bc[3:5] == ["-", "-"]
+
+
+def test_what_help_came_to(tmp_path):
+    silri, *_ = rows(help_section(results_of(tmp_path), "steady"), "push")
+    # Two seeds; 3,000 steps are 300 s, of which 30 s by the person, and 50 s of demonstrations.
+    assert silri[2:] == ["0.80 of 50", "0.67 of 30", "360", "22.5 |"]
+    older = tmp_path / "older"
+    older.mkdir()
+    assert help_section(results_of(older, successes=None), "steady") == ""
 
 
 def test_a_report_is_markdown_figures_and_one_page(tmp_path):

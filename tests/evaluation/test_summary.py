@@ -33,6 +33,9 @@ STATE = RunState(
     demo_steps=11,
     intervention_steps=8,
     interventions=3,
+    successes=4,
+    successes_alone=2,
+    episodes_alone=3,
     quarantined=1,
     evaluations=[
         evaluation(10, 0.9, 2),
@@ -65,6 +68,9 @@ def test_counts_and_rates():
         "final_success": pytest.approx(0.9),  # mean of the last three
         "learner_updates_per_s": 30 / 8,
         "env_steps_per_s": 40 / 8,
+        "successes": 4,
+        "successes_alone": 2,
+        "episodes_alone": 3,
         "quarantined": 1,
         "completed": True,
     }

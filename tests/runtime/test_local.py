@@ -58,6 +58,7 @@ SUMMARY = """agent, preset, env, operator, seed, env_steps, episodes, success_ra
 # What is there besides, each with a word in docs/guides/runs.md or evaluation/summary.py.
 EXTRAS = {"final_success", "demo_seconds", "learner_updates", "quarantined", "evaluations"}
 EXTRAS |= {"evaluation_intervention_steps", "discarded", "mean_return", "judged"}
+EXTRAS |= {"successes", "successes_alone", "episodes_alone"}
 
 
 @pytest.fixture(scope="module", autouse=True)

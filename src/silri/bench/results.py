@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +57,21 @@ class Disturbed:
 
 
 @dataclass(frozen=True)
+class Training:
+    """What a run's training episodes came to.
+
+    Attributes:
+        episodes, successes: all of them.
+        episodes_alone, successes_alone: those in which nobody drove.
+    """
+
+    episodes: int
+    successes: int
+    episodes_alone: int
+    successes_alone: int
+
+
+@dataclass(frozen=True)
 class Run:
     """A completed run of a cell.
 
@@ -71,6 +86,7 @@ class Run:
         mean_success_length: steps of the successes of the last evaluation; None without any.
         wall_s: seconds on one core.
         disturbed: kind ("none" included) to outcome; None if it was not evaluated.
+        training: None in summaries of versions that did not count it.
     """
 
     cell: Cell
@@ -83,6 +99,7 @@ class Run:
     mean_success_length: float | None
     wall_s: float
     disturbed: Mapping[str, Disturbed] | None
+    training: Training | None = None
 
     @property
     def rates(self) -> np.ndarray:
@@ -280,7 +297,16 @@ def _run(cell: Cell, record: Record) -> Run | None:
         mean_success_length=data.number("mean_success_length", optional=True),
         wall_s=numbers["wall_s"],
         disturbed=None if record.disturbance is None else _disturbed(record.disturbance),
+        training=_training(data),
     )
+
+
+def _training(data: Fields) -> Training | None:
+    names = [item.name for item in fields(Training)]
+    counts = {name: data.number(name, optional=True) for name in names}
+    if any(count is None for count in counts.values()):
+        return None
+    return Training(**{name: int(count) for name, count in counts.items()})
 
 
 def _check_identity(cell: Cell, data: Fields) -> None:

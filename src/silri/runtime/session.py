@@ -241,8 +241,17 @@ class Session:
         self.state.episodes += 1
         self.state.intervention_steps += int(stats["intervention_steps"])
         self.state.interventions += int(stats["interventions"])
+        self._count_outcome(success=stats["success"] > 0, alone=not stats["intervention_steps"])
         self._notify(EpisodeFinished(self.state.env_steps, episode.episode_id, stats))
         return stats
+
+    def _count_outcome(self, *, success: bool, alone: bool) -> None:
+        state = self.state
+        if state.successes is None or state.successes_alone is None or state.episodes_alone is None:
+            return  # the run is older than these counts
+        state.successes += success
+        state.successes_alone += success and alone
+        state.episodes_alone += alone
 
     @property
     def acting(self) -> Sighted:

@@ -12,6 +12,7 @@ from silri.bench.report.advice import advice_table, draw_advice
 from silri.bench.report.aggregate import import_rliable
 from silri.bench.report.constants import draw_constants
 from silri.bench.report.figures import Drawn
+from silri.bench.report.help import help_section
 from silri.bench.report.html import to_html
 from silri.bench.report.takeovers import draw_takeovers
 from silri.bench.results import Results
@@ -149,6 +150,9 @@ def _person(results: Results, person: str, gallery: _Gallery) -> Iterator[str]:
         yield ratio
     yield f"{level} Stability"
     yield sections.stability_table(results, person)
+    if helped := help_section(results, person):
+        yield f"{level} With and without help"
+        yield helped
     if disturbed := sections.disturbance_section(results, person):
         yield f"{level} Disturbances"
         yield disturbed

@@ -8,6 +8,9 @@ from typing import Any
 
 from silri.core.errors import CheckpointError
 
+# Older checkpoints do not have these.
+_COUNTED_LATER = ("successes", "successes_alone", "episodes_alone")
+
 
 @dataclass
 class RunState:
@@ -21,6 +24,8 @@ class RunState:
         demo_episodes, demo_steps: demonstrations.
         intervention_steps: human-driven steps of training episodes.
         interventions: takeovers (0 -> 1 edges).
+        successes, successes_alone, episodes_alone: of training episodes; alone: nobody drove in
+            any step. None in a run that began before they were counted.
         quarantined: training episodes set aside.
         discarded: training episodes that a person dropped; nothing else is known of them.
         evaluations: one record each: ``step``, ``success_rate``, ``successes``, ``episodes``,
@@ -38,6 +43,9 @@ class RunState:
     demo_steps: int = 0
     intervention_steps: int = 0
     interventions: int = 0
+    successes: int | None = 0
+    successes_alone: int | None = 0
+    episodes_alone: int | None = 0
     quarantined: int = 0
     discarded: int = 0
     evaluations: list[dict[str, float]] = field(default_factory=list)
@@ -59,7 +67,8 @@ class RunState:
             CheckpointError: of another version; names the fields.
         """
         names = {item.name for item in dataclasses.fields(cls)}
-        if odd := (set(data) | {"discarded"}) ^ names:  # older checkpoints do not have that one
+        data = dict.fromkeys(_COUNTED_LATER) | {"discarded": 0} | data
+        if odd := set(data) ^ names:
             listed = ", ".join(sorted(odd))
             raise CheckpointError(f"the checkpoint's counters do not fit this version: {listed}")
         return cls(**data)
