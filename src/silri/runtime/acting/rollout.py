@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
@@ -307,10 +306,9 @@ class _Running:
         if self.operator is not None and isinstance(self.env, HasPrivileged):
             with theirs("env.privileged"):
                 privileged = self.env.privileged()
-        in_control = self.arbiter.phase is Phase.HUMAN
-        asks = diagnostics.get("ask", 0.0) > 0.5
-        estimate = diagnostics.get("q_policy", math.nan)
-        view = OperatorView(observation, proposed, privileged, step, in_control, asks, estimate)
+        driven = self.arbiter.phase is Phase.HUMAN
+        asks, estimate = diagnostics.get("ask", 0.0) > 0.5, diagnostics.get("q_policy", np.nan)
+        view = OperatorView(observation, proposed, privileged, step, driven, asks, estimate)
         return _Proposal(observation, proposed, diagnostics, version, view)
 
     def _ask(self, view: OperatorView) -> OperatorInput:
