@@ -10,10 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from silri.store.dataset import read_dataset
 from tests.cli.conftest import POINT, SMALL
+from tests.fakes.gym_point import CAMERA
 from tests.fakes.runs import metrics, summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -171,6 +173,31 @@ def test_a_run_that_got_signals_ends_as_the_one_that_did_not(tmp_path, whole, nu
     assert episodes_of(run / "episodes") == episodes_of(whole / "episodes")
     name = "policy/policy.safetensors"
     assert (run / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.alone
+def test_a_run_from_cameras_killed_ten_times_ends_as_the_one_that_was_not(tmp_path):
+    """Pictures go through the real encoder, whose features are computed again from the store."""
+    seen = ["train", "--env", CAMERA, *POINT[2:], *SMALL, "--steps", "400"]
+    seen += ["--evaluation.every", "200", "--vision.size", "8", "--out"]
+    silri(*seen, "whole", cwd=tmp_path)
+    rows = tmp_path / "run/metrics.jsonl"
+    last = len(metrics(tmp_path / "whole"))
+    draws = np.random.default_rng(0)
+    process = start(*seen, "run", cwd=tmp_path)
+    for death in range(10):
+        wait_for_lines(rows, int(last * (death + draws.random()) / 10), process)
+        process.kill()
+        process.communicate(timeout=120)
+        process = start("train", "--resume", "run", cwd=tmp_path)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, f"{out}\n{err}"
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    assert summary(run) == summary(whole)
+    assert metrics(run) == metrics(whole)
+    assert episodes_of(run / "episodes") == episodes_of(whole / "episodes")
+    for name in ("policy/policy.safetensors", "policy/sight.safetensors"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_two_processes_in_one_folder(tmp_path, whole):
