@@ -11,6 +11,7 @@ from silri.intervention.coach import (
     PATIENCE,
     SURE,
     TRIES,
+    WIDE,
     Coach,
     Kind,
 )
@@ -62,6 +63,16 @@ def test_the_person_may_let_go_once_the_robot_is_further_than_it_ever_came():
 
 def test_who_drove_from_the_beginning_is_not_compared_with_anything():
     assert kinds(told(Coach(), [5.0] * 10, driven=True)) == [None] * 10
+
+
+def test_a_person_who_differs_from_themselves_is_told_while_they_drive():
+    coach = Coach()
+    said = coach.advise(0, 1.0, driven=True, spread=WIDE + 0.05)
+    assert said is not None
+    assert said.kind is Kind.DISAGREE
+    assert f"{WIDE + 0.05:.2f}" in said.why
+    assert coach.advise(1, 1.0, driven=True, spread=WIDE - 0.01) is None
+    assert coach.advise(2, 1.0, driven=False, spread=1.0) is None
 
 
 def test_letting_go_needs_steps_in_a_row():

@@ -48,7 +48,9 @@ def live_step(message: Mapping[str, Any], spec: ActionSpec, coach: Coach) -> dic
     """A page's step, of the run's message; ``coach`` is told of it and may have advice."""
     human, diagnostics = message["human"], message["diagnostics"]
     estimate = diagnostics.get("q_policy", math.nan)
-    advice = coach.advise(message["step"], estimate, driven=human is not None)
+    stds = [diagnostics.get(f"{_STD}.{index}", math.nan) for index in spec.continuous]
+    spread = sum(stds) / max(len(stds), 1)
+    advice = coach.advise(message["step"], estimate, driven=human is not None, spread=spread)
     return {
         "type": "step",
         "episode": message["episode"],

@@ -13,6 +13,7 @@ let go      Q is higher than it ever was before the person came, and has been fo
             :data:`SURE` steps
 start over  :data:`TRIES` takeovers in this attempt ended without that: nobody gets on from here
 stop        the robot did at least :data:`ENOUGH` of its last :data:`ATTEMPTS` attempts alone
+disagree    the person as learned has a deviation of :data:`WIDE` here: no instruction, but a fact
 ==========  =======================================================================================
 """
 
@@ -28,6 +29,7 @@ PATIENCE = 12
 OVERDUE = 1.5
 SURE = 3
 TRIES = 2
+WIDE = 0.45  # action units; of trained runs with imperfect people a tenth of the states is above
 ATTEMPTS = 10
 ENOUGH = 9
 
@@ -39,6 +41,7 @@ class Kind(StrEnum):
     LET_GO = "let_go"
     START_OVER = "start_over"
     STOP = "stop"
+    DISAGREE = "disagree"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +72,20 @@ class Coach:
         self._since_best = self._above = self._tries = 0
         self._driven = False
 
-    def advise(self, step: int, estimate: float, *, driven: bool) -> Advice | None:
+    def advise(
+        self, step: int, estimate: float, *, driven: bool, spread: float = math.nan
+    ) -> Advice | None:
         """What to do in this step, before it is executed.
 
         Args:
             step: index within the episode.
             estimate: Q of what the robot would do, here; NaN where an agent has none.
             driven: a person drives now.
+            spread: deviation of the person as learned here, action units, the mean over
+                dimensions; NaN where an agent has none.
         """
         if driven:
-            return self._while_driving(estimate)
+            return self._while_driving(estimate, spread)
         self._driven = False
         if estimate > self._best:
             self._best, self._since_best, self._tries = estimate, 0, 0
@@ -103,18 +110,23 @@ class Coach:
             )
         return None
 
-    def _while_driving(self, estimate: float) -> Advice | None:
+    def _while_driving(self, estimate: float, spread: float) -> Advice | None:
         if not self._driven:
             self._driven, self._above = True, 0
             self._tries += 1
         self._since_best = 0  # the robot begins anew after a person
         further = math.isfinite(self._best) and estimate > self._best
         self._above = self._above + 1 if further else 0
-        if self._above < SURE:
-            return None
-        return Advice(
-            Kind.LET_GO, f"its estimate is {estimate:.2f}; before you came it was {self._best:.2f}"
-        )
+        if self._above >= SURE:
+            why = f"its estimate is {estimate:.2f}; before you came it was {self._best:.2f}"
+            return Advice(Kind.LET_GO, why)
+        if spread >= WIDE:
+            return Advice(
+                Kind.DISAGREE,
+                f"your corrections here differ by {spread:.2f} (1 is full speed): "
+                "the robot finds its own way",
+            )
+        return None
 
     def end_episode(self, *, success: bool, length: int, human_steps: int) -> None:
         """Remember who did it, and how long it took.

@@ -20,13 +20,21 @@ from PIL import Image
 
 from silri.cli.main import main
 from silri.console.drawing.mirror import Mirror
-from silri.console.narrate import actions_of, diagnostics_of, imitation, why
+from silri.console.narrate import (
+    actions_of,
+    coach_after,
+    diagnostics_of,
+    imitation,
+    stored_steps,
+    why,
+)
 from silri.console.stored.archive import Archive
 from silri.console.stored.curves import Curves
 from silri.console.stored.record import RunRecord
 from silri.console.stored.replay import Replay
 from silri.core.errors import DataError, RunFolderError
 from silri.core.specs import ActionSpec
+from silri.intervention.coach import ATTEMPTS
 from silri.store.dataset import read_dataset
 from silri.store.library import Library
 from tests.console.served import Served
@@ -125,6 +133,20 @@ def test_steps_say_who_drove_and_why(archive, episodes):
             assert step["why"]["imitation"] == pytest.approx(expected, rel=1e-3)
         before += 0 if episode.is_demo else len(episode)
     json.dumps(told)  # as it is: no NaN, no numpy
+
+
+def test_steps_carry_what_the_coach_says_after_all_that_was_before(archive, episodes):
+    helped = [e for e in episodes.values() if not e.is_demo and e.frames["is_intervention"].any()]
+    wide = {f"human_std.{index}": np.full(len(helped[0]), 0.5) for index in range(3)}
+    episode = replace(helped[0], diagnostics=helped[0].diagnostics | wide)
+    entry = next(e for e in archive.library.entries() if e.episode_id == episode.episode_id)
+    alone = [replace(entry, success=True, human_steps=0)] * ATTEMPTS
+    for history, otherwise in (([], None), (alone, "stop")):
+        steps = stored_steps(episode, archive.spec.action, 0, coach_after(history))
+        for step in steps:
+            kind = step["advice"] and step["advice"]["kind"]
+            assert kind == ("disagree" if step["driver"] == "human" else otherwise)
+        json.dumps(steps)
 
 
 def test_pictures_are_those_of_the_episode(archive, episodes):

@@ -36,6 +36,7 @@ WORDS = {
     Kind.LET_GO: "let go",
     Kind.START_OVER: "start over",
     Kind.STOP: "you can stop",
+    Kind.DISAGREE: "you differ here",
 }
 
 

@@ -55,6 +55,7 @@ const ADVICE = {
   let_go: "Let go",
   start_over: "Start over",
   stop: "You can stop",
+  disagree: "You differ here",
 };
 
 /** [what, why] of the coach's advice in the step that is shown; of none while the robot gets on. */
