@@ -57,13 +57,13 @@ def advice_shown(console, estimates):
 def test_a_person_at_a_device_has_a_coach_in_the_terminal(tmp_path):
     run = tiny_run("bc", operator_name="terminal", operator=TerminalConfig())
     *before, last = advice_shown(Console(run, tmp_path / "run"), [3.0] + [2.0] * PATIENCE)
-    assert "take over" not in " ".join(before)
-    assert f"[bold]take over[/bold]: its estimate has not risen for {PATIENCE} steps" in last
+    assert "stuck" not in " ".join(before)
+    assert f"[bold]it is stuck[/bold]: its estimate has not risen for {PATIENCE} steps" in last
 
 
 def test_simulated_people_are_not_advised_twice(tmp_path):
     console = Console(tiny_run("bc"), tmp_path / "run")
-    assert "take over" not in " ".join(advice_shown(console, [3.0] + [2.0] * PATIENCE))
+    assert "stuck" not in " ".join(advice_shown(console, [3.0] + [2.0] * PATIENCE))
 
 
 def test_a_stage_before_the_first_step_has_a_bar_of_its_own_until_it_is_done(tmp_path):

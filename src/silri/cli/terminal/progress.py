@@ -32,7 +32,7 @@ from silri.intervention.operators import SimulatedConfig
 WINDOW = 10  # episodes in the running rates
 BESIDE = ("none", "web")  # operators whom nobody advises here
 WORDS = {
-    Kind.TAKE_OVER: "take over",
+    Kind.TAKE_OVER: "it is stuck",
     Kind.LET_GO: "let go",
     Kind.START_OVER: "start over",
     Kind.STOP: "you can stop",

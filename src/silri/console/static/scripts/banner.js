@@ -51,7 +51,7 @@ function words(state) {
 }
 
 const ADVICE = {
-  take_over: "Take over",
+  take_over: "It is stuck",
   let_go: "Let go",
   start_over: "Start over",
   stop: "You can stop",
