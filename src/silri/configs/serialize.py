@@ -50,7 +50,7 @@ _LATER_OF_ENV: Mapping[str, Mapping[str, Any]] = {
     "reset_range": {"observation": "vector", "image_size": 128},
 }
 _LATER_OF_PEOPLE: Mapping[str, Mapping[str, Any]] = {
-    "skill": {"habit": [], "other_habit": [], "errs": "everywhere"},
+    "skill": {"habit": [], "other_habit": [], "errs": "everywhere", "aside": 0.0},
     "gate": {"late": [0, 0]},
 }
 
