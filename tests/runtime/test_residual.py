@@ -35,7 +35,7 @@ def before(tmp_path_factory):
     return path
 
 
-def later(path, agent="silri", scale=1.0, **fields):
+def later(path, agent="silri", scale=2.0, **fields):
     return tiny_run(agent, residual=ResidualConfig(str(path), scale), **fields)
 
 

@@ -12,9 +12,10 @@ prepared and where an action leaves, so that no algorithm knows of it: its criti
 beside base(s), which says as much as executed actions do, without a gradient lost in the clip.
 
 What was done becomes a correction by the inverse, computed anew in every batch, so that a row that
-augmentation has moved is corrected from what the base would do *there*. A person may do what no
-correction of this scale reaches. A critic sees it as it was, beyond the box; what is imitated is
-the nearest that is inside.
+augmentation has moved is corrected from what the base would do *there*. A scale of 2 reaches
+whatever a person does. With less, a critic sees what is beyond the box as it was, and what is
+imitated is the nearest inside. People step in where the base is far off: a fifth of their steps on
+pick-place were out of reach of 1, and it learned half as much.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ class ResidualConfig:
     """A policy that does not change, whose actions the agent learns to correct."""
 
     base: str | None = None  # run or export whose policy it is; None: the agent acts alone
-    scale: Positive = 1.0  # largest correction of a dimension, action units; 2 reaches everything
+    scale: Positive = 2.0  # largest correction of a dimension, action units; 2 reaches everything
 
 
 class Base(struct.PyTreeNode):
