@@ -23,7 +23,7 @@ from silri.runtime.starting.opening import open_env_and_operator
 from silri.vision.config import VisionConfig
 from tests.fakes.cameras import ENCODER, NAME, OTHER_ENCODER, SeenPoint
 from tests.fakes.point import FakeEnvConfig, PointMass
-from tests.fakes.runs import Recorder, StopAfter, fingerprint, tiny_run, train
+from tests.fakes.runs import Recorder, StopAfter, fingerprint, prepare, tiny_run, train
 
 SPEC = PointMass().env_spec
 
@@ -129,6 +129,13 @@ def test_eyes_are_those_of_the_base(tmp_path):
     observation = SeenPoint().reset(seed=3)[0]
     for key, features in seen.sight(observation).items():
         np.testing.assert_array_equal(run.sight(observation)[key], features)
+    # Killed before its first checkpoint, it begins again with these eyes.
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    begun = prepare(config, tmp_path / "run")
+    assert not begun._load()
+    for key, features in seen.sight(observation).items():
+        np.testing.assert_array_equal(begun.sight(observation)[key], features)
+    begun.store.close()
     for other, message in (
         (replace(vision, encoder=OTHER_ENCODER), "'fake' .* here is 'other'"),
         (replace(vision, size=4), r"residual\.base .* sees .*\(8,\).* this run sees .*\(4,\)"),

@@ -97,6 +97,8 @@ def corrected_base(config: RunConfig, sight: Sight, own: Path | None = None) -> 
     if where is None:
         return None
     if own is not None and (own / DESCRIPTION).is_file():
+        if not sight.fitted:
+            load_sight(sight, own)
         return load_policy(own)[0].agent.base
     folder = policy_folder(where)
     trained, of_base, spec = load_policy(folder)
