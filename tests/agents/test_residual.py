@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from silri.agents.registry import load_agent
-from silri.agents.residual import BASE_ACTION, Base, create_agent, frozen
+from silri.agents.residual import BASE_ACTION, KEEP, Base, create_agent, frozen
 from silri.agents.start import start_from
 from silri.core.errors import ConfigError
 from silri.core.specs import ActionSpec, ArraySpec
@@ -91,19 +91,20 @@ def test_out_of_reach_the_critic_sees_what_was_done_and_the_actor_the_nearest(sp
     np.testing.assert_array_equal(beyond, (np.abs(done[0]) > 1.0).any(-1))
 
 
-def test_a_gripper_keeps_the_command_of_the_base_or_changes_it(spec):
+def test_a_gripper_is_the_bases_until_it_says_otherwise(spec):
     three = replace(spec, action=ActionSpec(4, (3,), (-1.0, 0.0, 1.0)))
-    base = correcting(three).base
+    agent = correcting(three)
+    assert agent.action_spec.gripper_values == (KEEP, -1.0, 0.0, 1.0)
     commands = jnp.asarray([-1.0, 0.0, 1.0])
 
     def executed(word):
         by = jnp.zeros((3, 4)).at[:, 3].set(word)
         informed = {BASE_ACTION: jnp.zeros((3, 4)).at[:, 3].set(commands)}
-        return np.asarray(base.executed(informed, by)[:, 3])
+        return np.asarray(agent.base.executed(informed, by)[:, 3]).tolist()
 
-    assert executed(-1.0).tolist() == [-1.0, 0.0, 1.0]  # the first class keeps
-    assert executed(0.0).tolist() == [0.0, 1.0, -1.0]
-    assert executed(1.0).tolist() == [1.0, -1.0, 0.0]
+    assert executed(KEEP) == [-1.0, 0.0, 1.0]
+    for word in (-1.0, 0.0, 1.0):
+        assert executed(word) == [word] * 3
 
 
 def test_a_moved_row_is_corrected_from_what_the_base_would_do_there(spec):

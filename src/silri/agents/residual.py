@@ -3,13 +3,15 @@ r"""Residual policies: any algorithm learns a correction of a policy that does n
 ::
 
     a_t = clip(base(s) + scale u, -1, 1)      u in [-1, 1]^D: what the algorithm learns and explores
-    g_t = (g_base(s) + c) mod C               c: likewise, for each gripper of C classes; 0 keeps
+    g_t = g_base(s) if c = keep, else c       c: likewise, for each gripper, of C + 1 classes
 
 As in residual reinforcement learning (arXiv 1812.03201, 1812.06298), and on cloned policies since
 (ResiP, 2407.16677; Policy Decorator, 2412.13630). Networks are told base(s) beside the observation,
 and output 0 at first: the run begins as the base acts. All of it happens where an observation is
 prepared and where an action leaves, so that no algorithm knows of it: its critic values corrections
 beside base(s), which says as much as executed actions do, without a gradient lost in the clip.
+Nothing that was done is taught as *keep*: a gripper is the base's until somebody has shown it. Told
+as a change of the base's command it is learned three times worse where the base is often wrong.
 
 What was done becomes a correction by the inverse, computed anew in every batch, so that a row that
 augmentation has moved is corrected from what the base would do *there*. A scale of 2 reaches
@@ -36,11 +38,11 @@ from silri.core.errors import ConfigError
 from silri.core.settings import Positive, settings
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
 from silri.core.transition import Batch
-from silri.nn.actions import continuous_part, gripper_classes, join
 from silri.nn.train_state import TrainState
 
 BASE_ACTION = "base_action"  # key of an observation: (A,) what the base would do
 FIRST_STD = 0.1  # deviation of a correction that is drawn, before anything is learned
+KEEP = -3.0  # value of the gripper's first class: as the base does
 _OUTPUT, _DEVIATION = "Dense_0", "Dense_1"  # output layers: of a mean or of classes; of a deviation
 
 A = TypeVar("A", bound=Agent)
@@ -70,7 +72,8 @@ class Base(struct.PyTreeNode):
     @property
     def spec(self) -> ActionSpec:
         """Of its actions, and of the corrected ones."""
-        return self.agent.action_spec
+        below = self.agent.base
+        return self.agent.action_spec if below is None else below.spec
 
     def informs(self, observation: Mapping[str, Any]) -> dict[str, Any]:
         """An observation (..., *shape) with what the base would do there."""
@@ -80,15 +83,16 @@ class Base(struct.PyTreeNode):
 
     def executed(self, informed: Mapping[str, Any], correction: jax.Array) -> jax.Array:
         """What a correction (..., A) makes of the base's action, (..., A)."""
-        base_action = informed[BASE_ACTION]
-        moved, by = (continuous_part(self.spec, each) for each in (base_action, correction))
-        classes = self._classes(base_action, correction, 1)
-        return join(self.spec, jnp.clip(moved + self.scale * by, -1.0, 1.0), classes)
+        base_action, motion = informed[BASE_ACTION], np.asarray(self.spec.continuous, np.int32)
+        moved = base_action[..., motion] + self.scale * correction[..., motion]
+        kept = jnp.where(correction > KEEP / 2, correction, base_action)
+        return kept.at[..., motion].set(jnp.clip(moved, -1.0, 1.0))
 
     def correction(self, base_action: jax.Array, action: jax.Array) -> jax.Array:
         """The inverse: what makes ``action`` (..., A) of the base's; may be outside [-1, 1]."""
-        moved = continuous_part(self.spec, action) - continuous_part(self.spec, base_action)
-        return join(self.spec, moved / self.scale, self._classes(action, base_action, -1))
+        motion = np.asarray(self.spec.continuous, np.int32)
+        moved = (action - base_action)[..., motion] / self.scale
+        return action.at[..., motion].set(moved)
 
     def batch(self, batch: Batch) -> Batch:
         """A batch of what was done, as one of corrections."""
@@ -108,12 +112,6 @@ class Base(struct.PyTreeNode):
         """Whether no correction makes ``action`` (N, A) of what the base does, (N,) bool."""
         moved = action - self.agent.act_deterministic(observation)
         return np.any(np.abs(moved[..., list(self.spec.continuous)]) > self.scale, axis=-1)
-
-    def _classes(self, first: jax.Array, second: jax.Array, sign: int) -> jax.Array | None:
-        if not self.spec.gripper:
-            return None
-        one, other = (gripper_classes(self.spec, action) for action in (first, second))
-        return (one + sign * other) % len(self.spec.gripper_values)
 
 
 def create_agent(
@@ -135,7 +133,9 @@ def create_agent(
         return kind.create(config, spec, seed, augment)
     _check(base, spec)
     informed = {**spec.observation, BASE_ACTION: ArraySpec((spec.action.size,))}
-    agent = kind.create(config, replace(spec, observation=informed), seed, augment)
+    grips = replace(spec.action, gripper_values=(KEEP, *spec.action.gripper_values))
+    own_spec = replace(spec, observation=informed, action=grips)
+    agent = kind.create(config, own_spec, seed, augment)
     own, theirs = agent.normalizer, base.agent.normalizer
     normalizer = own.replace(
         mean={**own.mean, **{k: v for k, v in theirs.mean.items() if k in own.mean}},
@@ -165,7 +165,7 @@ def _check(base: Base, spec: EnvSpec) -> None:
 
 
 def _silent(state: TrainState) -> dict[str, Any]:
-    """Parameters of a network that says 0 at first, or the first class, and is sure of it."""
+    """Parameters of a network that says 0 at first, or the first class: keep."""
     params = dict(state.params)
     params[_OUTPUT] = jax.tree.map(jnp.zeros_like, params[_OUTPUT])
     if _DEVIATION in params:
