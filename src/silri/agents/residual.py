@@ -10,8 +10,8 @@ As in residual reinforcement learning (arXiv 1812.03201, 1812.06298), and on clo
 and output 0 at first: the run begins as the base acts. All of it happens where an observation is
 prepared and where an action leaves, so that no algorithm knows of it: its critic values corrections
 beside base(s), which says as much as executed actions do, without a gradient lost in the clip.
-Nothing that was done is taught as *keep*: a gripper is the base's until somebody has shown it. Told
-as a change of the base's command it is learned three times worse where the base is often wrong.
+Nothing that was done is taught as *keep*: a gripper is the base's until somebody has shown it. As
+a change of the base's command, its target would jump wherever a wrong base changes its mind.
 
 What was done becomes a correction by the inverse, computed anew in every batch, so that a row that
 augmentation has moved is corrected from what the base would do *there*. A scale of 2 reaches
