@@ -17,7 +17,7 @@ What was done becomes a correction by the inverse, computed anew in every batch,
 augmentation has moved is corrected from what the base would do *there*. A scale of 2 reaches
 whatever a person does. With less, a critic sees what is beyond the box as it was, and what is
 imitated is the nearest inside. People step in where the base is far off: a fifth of their steps on
-pick-place were out of reach of 1, and SiLRI ended at 0.68 instead of 0.82.
+pick-place were out of reach of 1.
 """
 
 from __future__ import annotations
