@@ -112,6 +112,7 @@ def test_the_presets_are_designs() -> None:
         "two-hands",
         "half",
         "late",
+        "two-ways",
         "none",
     ]
 
@@ -351,7 +352,7 @@ def test_reaction_is_late_for_motion_and_gripper() -> None:
     skill = hand(SkillConfig(delay=2))
     said = []
     for step in range(6):
-        right = skill.observe(np.array([step / 10, 0.0, 0.0, 1.0 if step >= 3 else -1.0]))
+        (right,) = skill.observe(np.array([step / 10, 0.0, 0.0, 1.0 if step >= 3 else -1.0]))
         assert right[0] == pytest.approx(step / 10)  # what is compared with the policy is not
         said.append(skill.act(0.0))
     np.testing.assert_allclose(np.asarray(said)[:, 0], [0, 0, 0, 0.1, 0.2, 0.3], atol=1e-6)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import field, fields
-from typing import Annotated, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,9 @@ from silri.nn.mlp import Trunk
 from silri.nn.normalizer import Normalizer, Statistics
 from silri.nn.observer import Observer, observer_for
 from silri.nn.train_state import Info, TrainState
+
+if TYPE_CHECKING:
+    from silri.agents.residual import Base
 
 Bounds = tuple[Positive, Positive]  # low < high
 Prepared = Mapping[str, jax.Array]  # an observation as networks take it; leading axes are (...)
@@ -98,6 +101,8 @@ class Agent(struct.PyTreeNode):
         normalizer: observation statistics, and where positions are.
         seed: () uint32.
         iterations: () int32, online learner iterations so far.
+        base: the policy whose actions are corrected (:mod:`silri.agents.residual`); None: its
+            actions are its own.
     """
 
     config: Any = struct.field(pytree_node=False)
@@ -106,6 +111,7 @@ class Agent(struct.PyTreeNode):
     normalizer: Normalizer
     seed: jax.Array
     iterations: jax.Array
+    base: Base | None = struct.field(default=None, kw_only=True)
 
     @classmethod
     def create(cls, config: Any, spec: EnvSpec, seed: int, augment: Augment = PLAIN) -> Self:
@@ -190,14 +196,26 @@ class Agent(struct.PyTreeNode):
     def prepare(self, batch: Batch) -> Batch:
         """A batch (U, B) as losses take it: moved rows, cropped frames, normalised vectors.
 
+        Of an agent that corrects a base, its actions become corrections.
+
         The one place where a batch is changed between replay and networks. Offsets belong to an
         iteration: the chunks of an offline stage share theirs, on other rows.
         """
         batch = self.augmentation(self.update_key(), batch)
+        if self.base is not None:
+            batch = self.base.batch(batch)
         return batch._replace(
             observation=self.normalizer.prepare(batch.observation),
             next_observation=self.normalizer.prepare(batch.next_observation),
         )
+
+    def informed(self, observation: Mapping[str, Any]) -> Mapping[str, Any]:
+        """An observation with what the base would do, if there is one."""
+        return observation if self.base is None else self.base.informs(observation)
+
+    def executed(self, informed: Mapping[str, Any], action: jax.Array) -> jax.Array:
+        """What is done, (..., A), where ``policy`` or ``mean_action`` says ``action`` (..., A)."""
+        return action if self.base is None else self.base.executed(informed, action)
 
     def act(
         self, observation: Observation, *, episode: int, step: int, explore: bool
@@ -226,9 +244,15 @@ def _act(
     # A stream of its own, so that no decision shares a key with an update.
     key = jax.random.fold_in(jax.random.key(agent.seed), jnp.uint32(0xFFFFFFFF))
     key = jax.random.fold_in(jax.random.fold_in(key, episode), step)
-    return agent.policy(agent.normalizer.prepare(observation), key, explore)
+    informed = agent.informed(observation)
+    action, diagnostics = agent.policy(agent.normalizer.prepare(informed), key, explore)
+    return agent.executed(informed, action), diagnostics
 
 
-@jax.jit
-def _mean_action(agent: Agent, observation: Observation) -> jax.Array:
-    return agent.mean_action(agent.normalizer.prepare(observation))
+def mean_action(agent: Agent, observation: Mapping[str, Any]) -> jax.Array:
+    """What is deployed, (..., A), for an observation as it comes: a base's action is corrected."""
+    informed = agent.informed(observation)
+    return agent.executed(informed, agent.mean_action(agent.normalizer.prepare(informed)))
+
+
+_mean_action = jax.jit(mean_action)

@@ -17,8 +17,8 @@ from silri.nn.train_state import Params, TrainState
 
 A = TypeVar("A", bound=Agent)
 # What decides: a network, the average of it that acts, and whatever follows it.
-_ACTOR = ("actor", "average_actor", "target_actor")
-_GRIPPERS = (("gripper", "average_gripper"), ("grasp", "target_grasp"))
+ACTOR = ("actor", "average_actor", "target_actor")
+GRIPPERS = (("gripper", "average_gripper"), ("grasp", "target_grasp"))
 _MEANS = (MeanPolicy, GaussianPolicy)  # their first output layer is the mean, before its tanh
 _DEVIATION = "['Dense_1']"  # the second one, which a policy with a fixed deviation lacks
 
@@ -37,15 +37,20 @@ def start_from(agent: A, trained: Agent, where: str) -> tuple[A, list[str]]:
     Raises:
         ConfigError: other actions, observations or networks; names what differs.
     """
+    if trained.base is not None:
+        raise ConfigError(
+            f"{where} corrects another policy and is none without it: correct it further "
+            "(--residual.base), or start from a policy that acts alone"
+        )
     if agent.action_spec != trained.action_spec:
         raise ConfigError(
             f"{where} acts by {trained.action_spec}; this environment takes {agent.action_spec}"
         )
     _check_observations(agent, trained, where)
     fields: dict[str, Any] = {"normalizer": trained.normalizer}
-    fields |= _taken(agent, _ACTOR, _policy(agent, trained, where))
+    fields |= taken(agent, ACTOR, _policy(agent, trained, where))
     notes = []
-    for names in _GRIPPERS:
+    for names in GRIPPERS:
         own, theirs = getattr(agent, names[0], None), getattr(trained, names[0], None)
         if own is None:
             continue
@@ -56,7 +61,7 @@ def start_from(agent: A, trained: Agent, where: str) -> tuple[A, list[str]]:
             )
             continue
         acts = names[1] if names[1].startswith("average") else names[0]
-        fields |= _taken(agent, names, _params(trained, names[0], acts))
+        fields |= taken(agent, names, _params(trained, names[0], acts))
     return agent.replace(**fields), notes
 
 
@@ -101,7 +106,7 @@ def _policy(agent: Agent, trained: Agent, where: str) -> Params:
     return jax.tree_util.tree_unflatten(structure, leaves)
 
 
-def _taken(agent: Agent, names: tuple[str, ...], params: Params) -> dict[str, Any]:
+def taken(agent: Agent, names: tuple[str, ...], params: Params) -> dict[str, Any]:
     """The fields of ``names`` that the agent has, the first as a network with fresh moments."""
     state: TrainState = getattr(agent, names[0])
     fields: dict[str, Any] = {

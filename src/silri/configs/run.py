@@ -11,6 +11,7 @@ from tyro.conf import Suppress
 from silri.agents.augment import Augment
 from silri.agents.base import AgentConfig
 from silri.agents.registry import load_agent
+from silri.agents.residual import ResidualConfig
 from silri.core.errors import ConfigError
 from silri.core.protocols import Env
 from silri.core.registry import Preset
@@ -80,6 +81,8 @@ class RunConfig:
     agent_name: Annotated[str, Suppress] = "silri"  # the command line's --agent
     preset: Annotated[str, Suppress] = "default"  # the command line's --preset
     augment: Augment = field(default_factory=Augment)  # what batches are changed by
+    # the policy whose actions the agent corrects
+    residual: ResidualConfig = field(default_factory=ResidualConfig)
     env_name: Annotated[str, Suppress] = DEFAULT_ENV  # the command line's --env
     env: EnvConfig = field(default_factory=lambda: _default_env(DEFAULT_ENV))  # the environment
     operator_name: Annotated[str, Suppress] = DEFAULT_OPERATOR  # the command line's --operator
@@ -106,6 +109,11 @@ class RunConfig:
                     f"{section} takes {with_article(kind.__name__)} for '{name}', "
                     f"got {with_article(type(value).__name__)}"
                 )
+        if self.start_from is not None and self.residual.base is not None:
+            raise ConfigError(
+                f"start_from {self.start_from} and residual.base {self.residual.base}: an agent "
+                "begins as a policy or corrects one; give one of the two"
+            )
         if self.steps == 0 and not any(stage.updates for stage in self.agent.stages):
             raise ConfigError(
                 f"agent {self.agent_name} learns online: steps = 0 would train nothing (give a "

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from silri.agents.residual import ResidualConfig
 from silri.configs.run import RunConfig
 from silri.core.errors import ConfigError
 from silri.core.settings import from_plain, settings
@@ -30,6 +31,7 @@ _NAMED = ("env", "operator")
 # Fields of the format that came later. What they stand for was the only way there was before.
 _LATER_SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "vision": dataclasses.asdict(VisionConfig(keep="frames")),  # eyes learned with their network
+    "residual": dataclasses.asdict(ResidualConfig()),  # nobody was corrected
     "reward": dataclasses.asdict(RewardConfig()),  # the environment said what success is
     "language": dataclasses.asdict(LanguageConfig()),  # nobody said anything
     "augment": {"feature_noise": 0.0, "sentence_noise": 0.0},
@@ -48,7 +50,7 @@ _LATER_OF_ENV: Mapping[str, Mapping[str, Any]] = {
     "reset_range": {"observation": "vector", "image_size": 128},
 }
 _LATER_OF_PEOPLE: Mapping[str, Mapping[str, Any]] = {
-    "skill": {"habit": [], "other_habit": [], "errs": "everywhere"},
+    "skill": {"habit": [], "other_habit": [], "errs": "everywhere", "aside": 0.0},
     "gate": {"late": [0, 0], "follows": "eyes"},
 }
 
@@ -84,7 +86,7 @@ def _with_later_fields(data: Any) -> Any:
         return data
     data = {"start_from": None, **data}  # every policy began anew
     for section, fields in _LATER_SECTIONS.items():
-        whole = section in ("vision", "reward", "language")  # nothing of it was there
+        whole = section in ("vision", "reward", "language", "residual")  # nothing of it was there
         given = data.get(section, {} if whole else None)
         if isinstance(given, dict):
             data[section] = {**fields, **given}

@@ -170,9 +170,9 @@ class SimulatedOperator:
                 "(--operator none, with --data.dataset FOLDER or --data.demos 0)"
             )
         side = 0.0 if known is None else float(known.object[0])
-        right = self._skill.observe(expert_action, side)
-        difference = right - view.policy_action
-        disagreement = math.sqrt(float(difference @ difference))
+        away = None if known is None else known.hand - known.object
+        ways = [w - view.policy_action for w in self._skill.observe(expert_action, side, away)]
+        disagreement = min(math.sqrt(float(difference @ difference)) for difference in ways)
         place = None if known is None else np.concatenate((known.hand, known.object))
         drives, begins = self._gate.decide(
             disagreement, place, view.step, view.asked, view.estimate

@@ -40,3 +40,4 @@ HALF = SimulatedConfig(
     SkillConfig(jitter=0.1, habit=(0.35, -0.21, 0.175), errs="right", far=0.15, near=0.85)
 )
 LATE = SimulatedConfig(SkillConfig(jitter=0.1, bias=0.05), GateConfig(late=(5, 15)))
+TWO_WAYS = SimulatedConfig(SkillConfig(jitter=0.1, aside=0.12))

@@ -38,6 +38,7 @@ OPERATORS = Registry(
         _person("two-hands", "two people with opposite habits take turns"),
         _person("half", "an expert on the left half of the table, sure and wrong on the right"),
         _person("late", "does it right, but comes 5 to 15 steps late"),
+        _person("two-ways", "right in two ways: around by the left, or by the right"),
         Entry("none", "silri.intervention.operators:NoOperator", "nobody ever intervenes"),
         Entry(
             "web",

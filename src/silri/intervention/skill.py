@@ -3,7 +3,7 @@
 The expert's action is clipped to [-1, 1] *before* it is perturbed, then again: Meta-World's experts
 reach 19, and noise on top of that would vanish. So 0.5 means half an action unit. In this order::
 
-    expert, clipped -> as it was `delay` steps ago -> one axis only
+    expert, clipped -> aside first -> as it was `delay` steps ago -> one axis only
       -> + amount(d) x (habit + bias + jitter)
       -> hesitation (no motion) or mistake (a random direction) -> clipped, gripper to its class
 
@@ -32,6 +32,9 @@ from silri.core.settings import (
 from silri.core.specs import ActionSpec
 
 _KEY_DONE = 0.1  # a key is let go early once less than this is left to do along its axis
+_GAIN = 10.0  # action units per metre to go, as Meta-World's experts move
+_ASIDE_M = 0.02  # of a way aside are left: it was gone
+_CLOSE_M = 0.08  # from hand to object: nobody goes aside any more
 
 
 @settings("operator.skill")
@@ -55,6 +58,9 @@ class SkillConfig:
     near: NonNegative = 0.0
     # distance from the object at which the added share has fallen to 1/e, metres
     radius: Positive = 0.08
+    # metres to the object's left or right that the hand goes first, one of them in all of an
+    # episode; both are right, and so is neither: none is a reason to take over. 0: straight
+    aside: NonNegative = 0.0
     # reaction time: acts on what it saw so many steps ago
     delay: NonNegativeInt = 0
     # probability per step of stopping to think
@@ -102,6 +108,11 @@ class SkillConfig:
                 else f", only where the object begins on the {self.errs}"
             )
             parts.append(f"error {share}({error}){where}")
+        if self.aside:
+            parts.append(
+                f"goes {self.aside:g} m to the object's left first, or in half of the episodes to "
+                "its right"
+            )
         if self.delay:
             parts.append(f"reacts {self.delay} {'step' if self.delay == 1 else 'steps'} late")
         if self.hesitation:
@@ -144,26 +155,46 @@ class Skill:
         self._key_left = 0
         self._bias = np.zeros(len(self._continuous))
         self._side: float | None = None
+        self._straight = not self._config.aside  # from here on as the expert goes
+        # Drawn by whom it concerns only: what others draw stays what it was.
+        self._way = 1.0 if self._config.aside and rng.random() < 0.5 else -1.0
         habit = self._config.habit
         if self._config.other_habit and rng.random() < 0.5:
             habit = self._config.other_habit
         self._habit = np.resize(np.asarray(habit or 0.0), len(self._continuous))
 
-    def observe(self, expert_action: np.ndarray, side: float = 0.0) -> np.ndarray:
+    def observe(
+        self, expert_action: np.ndarray, side: float = 0.0, away: np.ndarray | None = None
+    ) -> list[np.ndarray]:
         """Look at what would be right now, in control or not: this is where reaction is slow.
 
         Args:
             expert_action: (A,) unclipped.
             side: the object's x in metres; the episode's first one tells on which side it begins.
+            away: (3,) from object to hand in metres; None where nobody knows (then straight).
 
         Returns:
-            (A,) the same, clipped and snapped: what disagreement is measured against.
+            (A,) each, clipped and snapped: all that is right, the person's own way first. What
+            disagreement is measured against.
         """
         if self._side is None:
             self._side = side
-        right = self._spec.snap(expert_action)
-        self._seen.append(right)
+        right = [self._spec.snap(expert_action)]
+        if not self._straight and away is not None:
+            left = abs(self._way * self._config.aside - float(away[0]))
+            self._straight = left < _ASIDE_M or math.hypot(*away) < _CLOSE_M
+        if not self._straight and away is not None:
+            ways = (self._way, -self._way)
+            right = [self._aside(way, float(away[0]), right[0]) for way in ways] + right
+        self._seen.append(right[0])
         return right
+
+    def _aside(self, way: float, away: float, action: np.ndarray) -> np.ndarray:
+        """Sideways only, towards the object's left (-1) or right (1); the gripper as it is."""
+        aside = action.copy()
+        aside[self._continuous] = 0.0
+        aside[self._continuous[0]] = _GAIN * (way * self._config.aside - away)
+        return self._spec.snap(aside)
 
     def take_over(self) -> None:
         """A new takeover: another bias, and perhaps a mistake to begin with."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from silri.agents.base import Agent
 from silri.agents.registry import load_agent
+from silri.agents.residual import create_agent
 from silri.agents.stages import Stage
 from silri.configs.run import RunConfig
 from silri.core.clock import Clock, MonotonicClock
@@ -43,7 +44,7 @@ from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.keeping.metrics import MetricsWriter
 from silri.runtime.keeping.state import RunState
 from silri.runtime.learn import CHUNK, learn, learn_from_guidance, reward_scale
-from silri.runtime.starting.prepare import started_from
+from silri.runtime.starting.prepare import corrected_base, started_from, told_of_base
 from silri.vision.files import load_sight, save_sight
 from silri.vision.sight import Sight
 from silri.vision.sighted import Sighted
@@ -107,9 +108,10 @@ class Session:
     def _load(self) -> bool:
         """A fresh agent, or the newest checkpoint: True if there was one."""
         seed = derive_seed(self.config.seed, Stream.NETWORK_INIT)
-        self.agent = self._entry.agent.create(
-            self.config.agent, self.sight.seen, seed, self.config.augment
-        )
+        config, seen = self.config, self.sight.seen
+        base = corrected_base(config, self.sight, self.folder.policy)
+        kind = self._entry.agent
+        self.agent = create_agent(kind, config.agent, seen, seed, config.augment, base)
         loaded = self.checkpoints.load_newest(self.agent)
         if loaded is None:
             return False
@@ -147,6 +149,7 @@ class Session:
                 demos.append(episode)
         if not resuming:
             save_sight(self.sight, self.folder.policy)  # before any checkpoint that builds on it
+            self._keep_base(demos)
             self.state.demo_episodes = len(demos)
             self.state.demo_steps = sum(len(episode) for episode in demos)
         # Of the demonstrations that the run began with: the unit is the same after a resumption.
@@ -168,6 +171,13 @@ class Session:
             self._notify(Notice(0, "fitting what the cameras see on the demonstrations"))
             self.sight.fit([episode for episode in episodes if episode.is_demo])
         return map(self.sight.episode, episodes)
+
+    def _keep_base(self, demos: Sequence[Episode]) -> None:
+        """What is corrected, inside the run's own policy: a resumed run needs no other folder."""
+        if self.agent.base is not None:
+            export_policy(self.acting, self.config, self.spec, self.folder.policy)
+            where = str(self.config.residual.base)
+            self._notify(Notice(0, told_of_base(self.agent.base, where, demos)))
 
     def _learn_offline(self) -> None:
         """The stages of the schedule that come before the first step."""

@@ -36,7 +36,7 @@ class RobotPolicy:
             config.agent, sight.seen, seed, config.augment
         )
         self.acting = Sighted(agent, sight)
-        self._template, self._path = self.acting, paths.policy
+        self._config, self._path = config, paths.policy
         self._seen: tuple[int, int] | None = None
         self.version = -1
         self.noise = 0  # what exploration of this episode derives from
@@ -53,7 +53,9 @@ class RobotPolicy:
             if stamp != self._seen:
                 self._seen = stamp
                 parameters = unpack(self._path.read_bytes(), str(self._path))
-                self.acting = decode_parameters(parameters.arrays, self._template, str(self._path))
+                self.acting = decode_parameters(
+                    parameters.arrays, self.acting, str(self._path), self._config
+                )
                 self.version = parameters.version
         except FileNotFoundError:
             pass
@@ -63,7 +65,9 @@ class RobotPolicy:
 
     def warm_up(self) -> None:
         """Compile before the robot moves, as far as it can see."""
-        if self.acting.sight.fitted:
+        # What a correction builds on comes with the first parameters.
+        known = self._config.residual.base is None or self.acting.agent.base is not None
+        if self.acting.sight.fitted and known:
             warm_up(self.acting, learning=False)
 
     def propose(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from silri.agents.base import Agent
 from silri.agents.registry import load_agent
+from silri.agents.residual import Base, create_agent, frozen
 from silri.agents.start import start_from
 from silri.configs.run import RunConfig
 from silri.core.clock import Clock
@@ -15,6 +19,7 @@ from silri.core.errors import ConfigError
 from silri.core.events import Event, Notice
 from silri.core.protocols import Env, Operator
 from silri.core.specs import EnvSpec
+from silri.data.episode import Episode
 from silri.intervention.operators import OperatorContext
 from silri.intervention.registry import create_operator
 from silri.runtime.acting.demos import (
@@ -24,7 +29,12 @@ from silri.runtime.acting.demos import (
     telling,
 )
 from silri.runtime.acting.faults import FaultLog
-from silri.runtime.keeping.export import load_policy, policy_folder
+from silri.runtime.keeping.export import (
+    DESCRIPTION,
+    describe_policy,
+    load_policy,
+    policy_folder,
+)
 from silri.store.store import EpisodeStore
 from silri.vision.files import load_sight
 from silri.vision.sight import Sight
@@ -69,13 +79,82 @@ def started_from(config: RunConfig, agent: Agent, sight: Sight) -> tuple[Agent, 
     return agent, [f"the policy begins as that of {config.start_from}", *notes]
 
 
+def corrected_base(config: RunConfig, sight: Sight, own: Path | None = None) -> Base | None:
+    """The policy that the run's agent corrects; None if it acts alone.
+
+    ``sight`` takes that policy's eyes, if it is not fitted yet.
+
+    Args:
+        config: of the run.
+        sight: of the run.
+        own: folder of the run's own policy, which has the base within once the run has begun.
+
+    Raises:
+        DataError: there is no policy there.
+        ConfigError: it observes or does something else, or sees by another encoder.
+    """
+    where = config.residual.base
+    if where is None:
+        return None
+    if own is not None and (own / DESCRIPTION).is_file():
+        if not sight.fitted:
+            load_sight(sight, own)
+        return load_policy(own)[0].agent.base
+    folder = policy_folder(where)
+    trained, of_base, spec = load_policy(folder)
+    here, there = sight.spec, trained.sight
+    if (spec.observation, spec.action) != (dict(here.observation), here.action):
+        raise ConfigError(
+            f"residual.base {where} was trained on {spec.name}, whose observations or actions "
+            f"differ from {here.name}'s"
+        )
+    sight.check_identity(there.identity, f"residual.base {where}")
+    if there.seen.observation != sight.seen.observation:
+        raise ConfigError(
+            f"residual.base {where} sees {_shapes(there)}; this run sees {_shapes(sight)}: give "
+            "it the same --vision.X"
+        )
+    if not sight.fitted:
+        load_sight(sight, folder)
+    description = json.dumps(describe_policy(trained.agent, of_base, spec))
+    return Base(frozen(trained.agent), config.residual.scale, description)
+
+
+def _shapes(sight: Sight) -> dict[str, tuple[int, ...]]:
+    return {key: array.shape for key, array in sight.seen.observation.items()}
+
+
+def told_of_base(base: Base, where: str, demos: Sequence[Episode]) -> str:
+    """What is to be said of a correction and of its scale, by demonstrations as replays have them.
+
+    Args:
+        base: what is corrected.
+        where: it is from.
+        demos: the run's.
+    """
+    said = f"the policy begins as that of {where}, and corrects it"
+    beyond = [
+        base.out_of_reach({key: value[:-1] for key, value in demo.observations.items()}, actions)
+        for demo in demos
+        for actions in (demo.frames["action"],)
+    ]
+    share = float(np.mean(np.concatenate(beyond))) if beyond else 0.0
+    if not share:
+        return said
+    return (
+        f"{said}; in {share:.1%} of the demonstrations' steps the person is further from it than "
+        f"residual.scale {base.scale:g}: there it learns the nearest that it can do"
+    )
+
+
 def check_start(config: RunConfig, spec: EnvSpec) -> None:
-    """Whether the policy to start from fits, before anything is written: see started_from."""
-    if config.start_from is None:
+    """Whether the policy to start from, or to correct, fits, before anything is written."""
+    if config.start_from is None and config.residual.base is None:
         return
-    sight = Sight(config.vision, spec.at_rate(config.runtime.rate_hz))
-    kind = load_agent(config.agent_name).agent
-    started_from(config, kind.create(config.agent, sight.seen, 0, config.augment), sight)
+    sight = Sight(config.vision, spec.at_rate(config.runtime.rate_hz), config.language)
+    kind, base = load_agent(config.agent_name).agent, corrected_base(config, sight)
+    agent = create_agent(kind, config.agent, sight.seen, 0, config.augment, base)
+    started_from(config, agent, sight)
 
 
 def collect_demonstrations(
