@@ -12,7 +12,7 @@ from silri.core.errors import MissingExtraError
 from silri.core.specs import ActionSpec
 from silri.envs import opengl
 from silri.envs.config import PickCubeConfig
-from silri.envs.gym import GymEnv
+from silri.envs.gym.adapter import GymEnv
 from silri.envs.registry import create_env, find_env
 
 NAME = "hil/pick-cube"

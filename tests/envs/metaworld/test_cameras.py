@@ -11,8 +11,8 @@ import pytest
 from silri.core.errors import ConfigError, EnvironmentFault
 from silri.envs import opengl
 from silri.envs.config import MetaworldConfig
-from silri.envs.metaworld import MetaworldEnv
-from silri.envs.metaworld_cameras import FRONT, WRIST, Cameras
+from silri.envs.metaworld.cameras import FRONT, WRIST, Cameras
+from silri.envs.metaworld.env import MetaworldEnv
 from silri.envs.registry import create_env
 
 SIZE = 48

@@ -12,7 +12,7 @@ from silri.core.errors import ConfigError, MissingExtraError
 from silri.core.protocols import Directed
 from silri.core.specs import ActionSpec
 from silri.envs.config import PushTConfig
-from silri.envs.gym import GymEnv
+from silri.envs.gym.adapter import GymEnv
 from silri.envs.registry import create_env, find_env
 
 NAME = "pusht/push-t"

@@ -16,7 +16,7 @@ from silri.core.protocols import Directed
 from silri.core.specs import ActionSpec
 from silri.envs import opengl
 from silri.envs.config import So101Config
-from silri.envs.gym import GymEnv
+from silri.envs.gym.adapter import GymEnv
 from silri.envs.registry import create_env, find_env
 
 PICK, PLACE = "so101/pick-cube", "so101/pick-place"
