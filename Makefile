@@ -20,9 +20,7 @@ test: sync  ## run the tests, the slow ones left out
 	$(BIN)/python -m pytest -n $(WORKERS) --durations 8 $(PYTEST)
 
 slow: sync  ## run the slow tests
-	$(BIN)/python -m pytest -m "slow and alone" --durations 5 $(PYTEST)
-	$(BIN)/python -m pytest -m "slow and not alone" -n $(WORKERS) --dist loadgroup --durations 15 \
-		$(PYTEST)
+	@tools/slow.sh $(BIN)/python $(WORKERS) $(PYTEST)
 
 # The stamp is newer than pyproject.toml: nothing to install, so that every verb can depend on this.
 sync: $(SYNCED)  ## set up .venv, or bring it up to date

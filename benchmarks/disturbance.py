@@ -13,8 +13,8 @@ import argparse
 import numpy as np
 
 from silri.envs.config import MetaworldConfig
-from silri.envs.metaworld import MetaworldEnv
-from silri.envs.metaworld_disturbance import KINDS, TARGETS
+from silri.envs.metaworld.disturbance import KINDS, TARGETS
+from silri.envs.metaworld.env import MetaworldEnv
 from silri.envs.registry import create_env
 from silri.evaluation.disturbance import UNDISTURBED, evaluate_disturbed
 from silri.evaluation.statistics import wilson_interval

@@ -19,7 +19,7 @@ import numpy as np
 
 from silri.core.protocols import Operator, OperatorView, Privileged
 from silri.envs.config import MetaworldConfig
-from silri.envs.metaworld import MetaworldEnv
+from silri.envs.metaworld.env import MetaworldEnv
 from silri.envs.registry import EXPERT_CEILINGS, create_env
 from silri.intervention.arbiter import Arbiter
 from silri.intervention.operators import OperatorContext

@@ -94,7 +94,7 @@ LAZY_TARGET = re.compile(r"(silri(?:\.\w+)+):(\w+)")
 
 
 def lazy_target(node: ast.AST) -> re.Match[str] | None:
-    """The match if ``node`` is a string such as ``silri.envs.metaworld:MetaworldEnv``."""
+    """The match if ``node`` is a string such as ``silri.envs.metaworld.env:MetaworldEnv``."""
     text = node.value if isinstance(node, ast.Constant) else None
     return LAZY_TARGET.fullmatch(text) if isinstance(text, str) else None
 
@@ -170,7 +170,7 @@ def test_imports_keep_the_table():
         ("core", "def f():\n    import jax.numpy", True),
         ("core", "import silri.nn.mlp", True),
         ("envs", "from silri import agents", True),
-        ("agents", 'TARGET = "silri.envs.metaworld:MetaWorld"', True),
+        ("agents", 'TARGET = "silri.envs.metaworld.env:MetaWorld"', True),
         ("intervention", 'TARGET = "silri.console.operator:WebOperator"', False),
         ("intervention", "from silri.console.operator import WebOperator", True),
         ("runtime", "import silri.console.link", True),

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from silri.agents import losses
-from silri.agents.losses import conservative, judge, some_rows
+from silri.agents.losses import conservative, guidance_rows, judge, some_rows
 from silri.core.specs import ArraySpec
+from silri.data.mixer import Mixer
+from silri.data.replay import Replay
 from tests.agents.small import make, rows
 
 NONE = jnp.full((1,), -jnp.inf)
@@ -59,6 +61,19 @@ def test_some_rows_keep_the_mix_of_a_batch(spec):
     assert some_rows(batch, 0.0).reward.shape == (1,)
 
 
+@pytest.mark.parametrize(("size", "share"), [(16, 0.5), (16, 0.25), (9, 0.5), (7, 0.9), (8, 0.0)])
+def test_guidance_rows_are_those_that_the_mixer_draws_from_guidance(spec, size, share):
+    batch = rows(make(spec, "bc"), spec, (size,))
+    replay = Replay(4, spec)
+    online = Mixer(replay, replay, size, share).online_rows  # the first ones of a batch
+    np.testing.assert_array_equal(guidance_rows(batch, share).reward, batch.reward[online:])
+
+
+def test_all_rows_are_guidance_where_every_one_is_online(spec):
+    batch = rows(make(spec, "bc"), spec)
+    np.testing.assert_array_equal(guidance_rows(batch, 1.0).reward, batch.reward)
+
+
 @pytest.mark.parametrize("camera", [False, True])
 def test_candidates_in_blocks_are_worth_what_each_is_alone(spec, camera, monkeypatch):
     monkeypatch.setattr(losses, "BLOCK", 32)  # two candidates of 16 rows
@@ -69,12 +84,14 @@ def test_candidates_in_blocks_are_worth_what_each_is_alone(spec, camera, monkeyp
     batch = rows(agent, spec)
     actions = jax.random.uniform(jax.random.key(0), (4, 16, 3))
 
+    weights = jax.random.uniform(jax.random.key(1), (2, 4, 16))  # a value at a wrong place counts
+
     def total(params):
-        return jnp.sum(judge(agent.critic, batch, actions, params) ** 2)
+        return jnp.sum(weights * judge(agent.critic, batch, actions, params))
 
     def by_hand(params):
         each = [agent.critic(batch.observation, a, params=params) for a in actions]
-        return jnp.sum(jnp.stack(each, axis=1) ** 2)
+        return jnp.sum(weights * jnp.stack(each, axis=1))
 
     for got, wanted in zip(
         *(

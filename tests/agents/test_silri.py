@@ -93,6 +93,8 @@ def test_it_explores_widely_at_first_only_while_nobody_has_shown_anything(spec):
     helped, _ = agent.update(fake_batch(spec, (1, 16), interventions=0.5))
     cloned, _ = agent.update(fake_batch(spec, (2, 16), interventions=1.0), "clone")
     assert [bool(a.shown) for a in (agent, still, helped, cloned)] == [False, False, True, True]
+    later, _ = helped.update(fake_batch(spec, (1, 16), 1, interventions=0.0))
+    assert bool(later.shown)  # a batch without a person does not take it back
     zeros = {key: np.zeros((400, *v.shape), np.float32) for key, v in spec.observation.items()}
     observation = agent.normalizer.prepare(zeros)
     for each, low, high in ((still, 0.5, 1.0), (helped, 0.15, 0.25)):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from silri.core.seeding import Stream, derive_seed
-from silri.envs.gym import GymEnv
+from silri.envs.gym.adapter import GymEnv
 from silri.store.dataset import read_dataset
 from tests.cli.conftest import POINT
 from tests.fakes.gym_point import CAMERA, IDENTIFIER

@@ -79,7 +79,7 @@ def test_listing_imports_no_simulator() -> None:
 
 
 def test_importing_metaworld_warns_of_nothing() -> None:
-    code = "import silri.envs.metaworld"
+    code = "import silri.envs.metaworld.env"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True
     )

@@ -12,39 +12,18 @@ from silri.core.errors import MissingExtraError
 from silri.core.specs import ActionSpec
 from silri.envs import opengl
 from silri.envs.config import PickCubeConfig
-from silri.envs.gym import GymEnv
+from silri.envs.gym.adapter import GymEnv
 from silri.envs.registry import create_env, find_env
+from tests.envs.experts import experts
 
 NAME = "hil/pick-cube"
 
 
-@pytest.fixture(scope="module")
-def drawing() -> Any:
-    """gym-hil, and OpenGL for this module; the other tests turn it off."""
-    pytest.importorskip("gym_hil", reason="needs silri[hil]", exc_type=ImportError)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MUJOCO_GL")
-        patch.setenv("LP_NUM_THREADS", "1")
-        if not opengl.working():
-            pytest.skip("no OpenGL draws here: apt install libosmesa6")
-        yield
-
-
 def build(**fields: Any) -> GymEnv:
+    pytest.importorskip("gym_hil", reason="needs silri[hil]", exc_type=ImportError)
     env = create_env(NAME, PickCubeConfig(**fields))
     assert isinstance(env, GymEnv)
     return env
-
-
-def experts(env: GymEnv, seed: int) -> list[tuple[float, bool, bool, bool]]:
-    """(reward, terminated, truncated, success) of every step of the expert's episode."""
-    env.reset(seed=seed)
-    rows = []
-    while not rows or not (rows[-1][1] or rows[-1][2]):
-        action = np.clip(env.privileged().expert_action, -1, 1)  # type: ignore[attr-defined]
-        _, reward, terminated, truncated, info = env.step(action)
-        rows.append((reward, terminated, truncated, info["success"]))
-    return rows
 
 
 def test_it_is_listed_and_opens_without_being_imported() -> None:
@@ -58,7 +37,7 @@ def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.setitem(sys.modules, "gym_hil", None)
     monkeypatch.setattr(opengl, "prepare", lambda what: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'silri\[hil\]'"):
-        build()
+        create_env(NAME, PickCubeConfig())
 
 
 def test_the_expert_succeeds_and_success_terminates(drawing: None) -> None:

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from silri.agents.registry import load_agent
 from silri.configs.run import DataConfig, EvaluationConfig, RunConfig, RuntimeConfig
 from silri.core.events import StepTaken
@@ -17,6 +19,7 @@ from silri.nn.mlp import Trunk
 from silri.runtime.keeping.checkpoint import tree_hash
 from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.local import LocalRun
+from silri.runtime.session import Interrupted
 from silri.runtime.starting.prepare import make_operator
 from tests.fakes.point import NAME, FakeEnvConfig
 
@@ -136,6 +139,21 @@ def summary(path):
     """``summary.json`` without the wall clock."""
     values = json.loads((Path(path) / "summary.json").read_text())
     return {k: v for k, v in values.items() if k not in WALL_CLOCK}
+
+
+def assert_equal_runs(run, path, other, other_path):
+    """In parameters, state, episodes and what is logged of them."""
+    assert fingerprint(run) == fingerprint(other)
+    assert metrics(path) == metrics(other_path)
+    assert summary(path) == summary(other_path)
+
+
+def interrupt(config, path, steps, **keywords):
+    """Run until ``steps`` environment steps of this session, then resume nothing."""
+    run = prepare(config, path, stop=StopAfter(steps), **keywords)
+    with pytest.raises(Interrupted):
+        run.run()
+    return run
 
 
 def fingerprint(run):

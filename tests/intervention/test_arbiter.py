@@ -147,6 +147,18 @@ def test_paused_is_neutral_and_keeps_the_grip() -> None:
     assert arbiter.decide(POLICY, NOBODY).phase is Phase.AUTONOMOUS
 
 
+def test_whoever_drives_after_a_pause_starts_from_standstill() -> None:
+    """Nothing of the motion before the pause is blended in: the world may have changed."""
+    for after, weight in ((NOBODY, 0.0), (SOMEBODY, 0.5)):
+        arbiter = begun(blend_steps=1)
+        drive(arbiter, "hh")
+        arbiter.decide(POLICY, OperatorInput(engaged=False, pause=True))
+        decision = arbiter.decide(POLICY, after)
+        assert decision.human_weight == weight
+        wanted = weight * HUMAN + (1 - weight) * POLICY
+        np.testing.assert_allclose(decision.executed[:2], wanted[:2], rtol=1e-6)
+
+
 def test_a_pause_before_the_first_step_is_open() -> None:
     decision = begun().decide(POLICY, OperatorInput(engaged=False, pause=True))
     np.testing.assert_array_equal(decision.executed, [0.0, 0.0, -1.0])

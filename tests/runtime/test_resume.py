@@ -19,10 +19,10 @@ from tests.fakes.point import PointMass
 from tests.fakes.runs import (
     Recorder,
     StopAfter,
+    assert_equal_runs,
     fingerprint,
-    metrics,
+    interrupt,
     prepare,
-    summary,
     tiny_agent,
     tiny_run,
     train,
@@ -44,20 +44,6 @@ def whole(tmp_path_factory):
         return runs[config]
 
     return get
-
-
-def assert_equal_runs(run, path, other, other_path):
-    assert fingerprint(run) == fingerprint(other)
-    assert metrics(path) == metrics(other_path)
-    assert summary(path) == summary(other_path)
-
-
-def interrupt(config, path, steps, **keywords):
-    """Run until ``steps`` environment steps of this session, then resume nothing."""
-    run = prepare(config, path, stop=StopAfter(steps), **keywords)
-    with pytest.raises(Interrupted):
-        run.run()
-    return run
 
 
 def test_the_fake_run_is_worth_stopping(whole):

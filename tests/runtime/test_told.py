@@ -16,12 +16,11 @@ from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import SpoolPaths
 from silri.runtime.cluster.policy import RobotPolicy
 from silri.runtime.keeping.export import decode_parameters, encode_parameters, load_policy
-from silri.runtime.session import Interrupted
 from silri.vision.files import FILE
 from silri.vision.sight import Sight
 from silri.vision.sighted import Sighted
 from tests.fakes.point import FakeEnvConfig
-from tests.fakes.runs import StopAfter, fingerprint, metrics, summary, tiny_run, train
+from tests.fakes.runs import assert_equal_runs, interrupt, tiny_run, train
 from tests.fakes.words import MODEL, NAME, OTHER_MODEL, SIZE, ToldPoint
 
 LANGUAGE = LanguageConfig(MODEL)
@@ -82,14 +81,9 @@ def test_success_is_counted_by_task(finished):
 
 @pytest.mark.parametrize("steps", [3, 33])
 def test_a_run_that_was_stopped_ends_as_the_one_that_was_not(finished, tmp_path, steps):
-    run, path = finished
-    stop = StopAfter(steps)
-    with pytest.raises(Interrupted):
-        train(configuration(), tmp_path / "run", stop=stop)
+    interrupt(configuration(), tmp_path / "run", steps)
     resumed = train(configuration(), tmp_path / "run")
-    assert fingerprint(resumed) == fingerprint(run)
-    assert metrics(tmp_path / "run") == metrics(path)
-    assert summary(tmp_path / "run") == summary(path)
+    assert_equal_runs(resumed, tmp_path / "run", *finished)
 
 
 def test_an_exported_policy_reads_the_same(finished):

@@ -11,7 +11,7 @@ from silri.core.errors import ConfigError, UsageError
 from silri.core.protocols import Env
 from silri.core.specs import EnvSpec
 from silri.envs.config import EnvConfig, GymConfig
-from silri.envs.gym import GymEnv, env_from
+from silri.envs.gym.adapter import GymEnv, env_from
 from silri.envs.registry import GIVEN, OBJECT, create_env, find_env, require_env
 
 

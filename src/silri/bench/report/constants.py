@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, PercentFormatter
 
 from silri.bench.report.aggregate import mean_of
-from silri.bench.report.figures import COLOURS, MARKERS, STYLE, Drawn, legend, save
+from silri.bench.report.figures import STYLE, Drawn, legend, save
 from silri.bench.results import Results
 from silri.bench.suite import Variant
+from silri.evaluation.style import COLOURS, MARKERS
 
 LEARNED = {"state": "-", "scalar": ":"}  # what is learned -> how its level is drawn
 

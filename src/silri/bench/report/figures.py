@@ -19,36 +19,20 @@ from silri.bench.report.aggregate import Estimate, common_tasks, mean_of
 from silri.bench.report.curves import Curve, overall_curve, task_curve
 from silri.bench.results import Results
 from silri.evaluation.statistics import THRESHOLD
+from silri.evaluation.style import COLOURS, INK, MARKERS, QUIET
+from silri.evaluation.style import STYLE as EVERY_FIGURE
 from silri.store.safety import files
 
 COLUMNS = 3  # panels beside one another: still readable on a telephone, turned
 PANEL = (2.75, 2.15)  # inches
 DPI = 125  # sharp enough on a telephone, and small enough for a repository
 PALETTE = 64  # colours, the steps between line and background included
-# Okabe and Ito's palette, as in every figure of silri; the markers tell apart without colour.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK, QUIET, LINES = "#22272e", "#5b6570", "#e3e6ea"
 STYLE: Any = {
+    **EVERY_FIGURE,
     "font.size": 9.5,
-    "font.family": "sans-serif",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#9aa3ad",
-    "axes.linewidth": 0.8,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
     "axes.grid.axis": "y",
-    "axes.axisbelow": True,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
-    "grid.color": LINES,
-    "grid.linewidth": 0.8,
-    "xtick.color": QUIET,
-    "ytick.color": QUIET,
-    "xtick.major.size": 3,
-    "ytick.major.size": 0,
     "legend.frameon": False,
 }
 

@@ -25,7 +25,7 @@ import numpy as np
 from silri.core.errors import ConfigError
 from silri.core.lerobot import PREFIX, ROBOTS, connect, make, one_line
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
-from silri.envs.gym_spaces import square
+from silri.envs.gym.spaces import square
 from silri.envs.robots.config import ArmConfig
 
 POSITION = ".pos"

@@ -9,25 +9,12 @@ import numpy as np
 import pytest
 
 from silri.core.errors import ConfigError, EnvironmentFault
-from silri.envs import opengl
 from silri.envs.config import MetaworldConfig
-from silri.envs.metaworld import MetaworldEnv
-from silri.envs.metaworld_cameras import FRONT, WRIST, Cameras
+from silri.envs.metaworld.cameras import FRONT, WRIST, Cameras
+from silri.envs.metaworld.env import MetaworldEnv
 from silri.envs.registry import create_env
 
 SIZE = 48
-
-
-@pytest.fixture(scope="module")
-def drawing() -> Any:
-    """OpenGL for this module; the other tests turn it off."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MUJOCO_GL")
-        patch.setenv("LP_NUM_THREADS", "1")
-        opengl.choose()
-        if not opengl.working(["egl", "osmesa"]):
-            pytest.skip("no OpenGL draws here: apt install libosmesa6")
-        yield
 
 
 def build(task: str, **fields: Any) -> MetaworldEnv:

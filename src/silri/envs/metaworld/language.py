@@ -31,10 +31,10 @@ from silri.core.protocols import Privileged
 from silri.core.seeding import Stream, rng
 from silri.core.specs import INSTRUCTION, ArraySpec, EnvSpec, Observation
 from silri.envs.config import MetaworldConfig, MetaworldLanguageConfig
-from silri.envs.metaworld import GRIPPER, MetaworldEnv
-from silri.envs.metaworld_phrasings import TEST, TRAIN
-from silri.envs.metaworld_tasks import quiet_expert
-from silri.envs.metaworld_view import View
+from silri.envs.metaworld.env import GRIPPER, MetaworldEnv
+from silri.envs.metaworld.phrasings import TEST, TRAIN
+from silri.envs.metaworld.tasks import quiet_expert
+from silri.envs.metaworld.view import View
 
 LONGEST = 128  # characters of an instruction
 REACHED_M = 0.05  # Meta-World's own
@@ -192,8 +192,8 @@ class MetaworldLanguageEnv(gymnasium.Env[Any, np.ndarray]):
     """Seven tasks in four scenes as one :class:`silri.core.protocols.Env`; actions (4,) in [-1, 1].
 
     Observation: ``state`` (8,) and ``environment_state`` (28,) as
-    :class:`~silri.envs.metaworld.MetaworldEnv` has them but without the goal, and ``instruction``,
-    a text. Each scene's simulator is built once and kept.
+    :class:`~silri.envs.metaworld.env.MetaworldEnv` has them but without the goal, and
+    ``instruction``, a text. Each scene's simulator is built once and kept.
     """
 
     def __init__(self, config: MetaworldLanguageConfig, name: str = "metaworld-language") -> None:

@@ -35,8 +35,8 @@ from silri.core.protocols import (
 )
 from silri.core.specs import UNKNOWN_HZ, ArraySpec
 from silri.envs.config import GymConfig
-from silri.envs.gym import GymEnv, env_from
-from silri.envs.gym_spaces import ActionScaling
+from silri.envs.gym.adapter import GymEnv, env_from
+from silri.envs.gym.spaces import ActionScaling
 from silri.envs.registry import create_env, require_env
 
 ARM = Box(-2.0, 2.0, (2,), np.float32)

@@ -21,8 +21,8 @@ from silri.core.errors import ConfigError, MissingExtraError
 from silri.core.foreign import said
 from silri.core.protocols import Privileged
 from silri.envs.config import PushTConfig
-from silri.envs.gym import GymEnv, env_from
-from silri.envs.pusht_expert import Pusher
+from silri.envs.gym.adapter import GymEnv, env_from
+from silri.envs.pusht.expert import Pusher
 
 STEP = 0.025  # metres per decision of a full action
 METRE = 1000.0  # pixels
@@ -109,7 +109,7 @@ class PushT(gymnasium.Env[Any, np.ndarray]):
         return self._observation(), float(reward), bool(terminated), bool(truncated), info
 
     def privileged(self) -> Privileged:
-        """Where two pushes bring the T: see :mod:`silri.envs.pusht_expert`."""
+        """Where two pushes bring the T: see :mod:`silri.envs.pusht.expert`."""
         raw, body = self._raw, self._body
         pusher = np.array(raw.agent.position)
         assert self._pusher is not None

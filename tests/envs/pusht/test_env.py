@@ -12,8 +12,9 @@ from silri.core.errors import ConfigError, MissingExtraError
 from silri.core.protocols import Directed
 from silri.core.specs import ActionSpec
 from silri.envs.config import PushTConfig
-from silri.envs.gym import GymEnv
+from silri.envs.gym.adapter import GymEnv
 from silri.envs.registry import create_env, find_env
+from tests.envs.experts import experts
 
 NAME = "pusht/push-t"
 
@@ -23,17 +24,6 @@ def build(**fields: Any) -> GymEnv:
     env = create_env(NAME, PushTConfig(**fields))
     assert isinstance(env, GymEnv)
     return env
-
-
-def experts(env: GymEnv, seed: int) -> list[tuple[float, bool, bool, bool]]:
-    """(reward, terminated, truncated, success) of every step of the expert's episode."""
-    env.reset(seed=seed)
-    rows = []
-    while not rows or not (rows[-1][1] or rows[-1][2]):
-        action = np.clip(env.privileged().expert_action, -1, 1)  # type: ignore[attr-defined]
-        _, reward, terminated, truncated, info = env.step(action)
-        rows.append((reward, terminated, truncated, info["success"]))
-    return rows
 
 
 def test_it_is_listed_and_opens_without_being_imported() -> None:

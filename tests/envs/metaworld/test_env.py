@@ -12,7 +12,7 @@ import pytest
 from silri.core.errors import ConfigError, EnvironmentFault, NonFiniteError, SpecError
 from silri.core.specs import ActionSpec
 from silri.envs.config import MetaworldConfig
-from silri.envs.metaworld import MetaworldEnv
+from silri.envs.metaworld.env import MetaworldEnv
 from silri.envs.registry import create_env
 
 UP = np.array([0, 0, 1, -1], np.float32)

@@ -10,8 +10,8 @@ import pytest
 
 from silri.core.errors import ConfigError, EnvironmentFault
 from silri.envs.config import LANGUAGE_TASKS, MetaworldLanguageConfig
-from silri.envs.metaworld_language import PLANS, SCENE_OF, MetaworldLanguageEnv, words_for
-from silri.envs.metaworld_phrasings import TEST, TRAIN
+from silri.envs.metaworld.language import PLANS, SCENE_OF, MetaworldLanguageEnv, words_for
+from silri.envs.metaworld.phrasings import TEST, TRAIN
 from silri.envs.registry import create_env
 
 PAIRS = [tuple(plan.tasks) for plan in PLANS.values() if len(plan.tasks) == 2]

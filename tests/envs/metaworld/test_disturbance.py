@@ -13,8 +13,8 @@ from silri.core.errors import EnvironmentFault, UnknownNameError
 from silri.core.protocols import Disturbable
 from silri.core.specs import Observation
 from silri.envs.config import MetaworldConfig
-from silri.envs.metaworld import MetaworldEnv
-from silri.envs.metaworld_disturbance import DISPLACEMENTS, KINDS, TARGETS
+from silri.envs.metaworld.disturbance import DISPLACEMENTS, KINDS, TARGETS
+from silri.envs.metaworld.env import MetaworldEnv
 from silri.envs.registry import create_env
 
 SEED = 3

@@ -14,10 +14,10 @@ import pytest
 from silri.core.errors import MissingExtraError
 from silri.core.protocols import Directed
 from silri.core.specs import ActionSpec
-from silri.envs import opengl
 from silri.envs.config import So101Config
-from silri.envs.gym import GymEnv
+from silri.envs.gym.adapter import GymEnv
 from silri.envs.registry import create_env, find_env
+from tests.envs.experts import experts
 
 PICK, PLACE = "so101/pick-cube", "so101/pick-place"
 OPEN, STILL = -1.0, np.float32([0, 0, 0, -1])
@@ -32,17 +32,6 @@ def build(name: str = PICK, **fields: Any) -> GymEnv:
 
 def arm_of(env: GymEnv) -> Any:
     return env._env.unwrapped._arm  # type: ignore[attr-defined]
-
-
-def experts(env: GymEnv, seed: int) -> list[tuple[float, bool, bool, bool]]:
-    """(reward, terminated, truncated, success) of every step of the expert's episode."""
-    env.reset(seed=seed)
-    rows = []
-    while not rows or not (rows[-1][1] or rows[-1][2]):
-        action = np.clip(env.privileged().expert_action, -1, 1)  # type: ignore[attr-defined]
-        _, reward, terminated, truncated, info = env.step(action)
-        rows.append((reward, terminated, truncated, info["success"]))
-    return rows
 
 
 @pytest.mark.parametrize("name", [PICK, PLACE])
@@ -173,17 +162,6 @@ def test_the_seed_decides_the_layout_and_the_episode() -> None:
     first, second = env.reset(seed=4)[0], build(PLACE).reset(seed=4)[0]
     for key, value in first.items():
         np.testing.assert_array_equal(value, second[key])
-
-
-@pytest.fixture(scope="module")
-def drawing() -> Any:
-    """OpenGL for this test; the others turn it off."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MUJOCO_GL")
-        patch.setenv("LP_NUM_THREADS", "1")
-        if not opengl.working():
-            pytest.skip("no OpenGL draws here: apt install libosmesa6")
-        yield
 
 
 def test_cameras_show_the_cube_and_nothing_else_does(drawing: None) -> None:

@@ -12,7 +12,7 @@ from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
 from silri.core.protocols import HasPrivileged
 from silri.envs.config import MetaworldConfig
-from silri.envs.metaworld import MetaworldEnv
+from silri.envs.metaworld.env import MetaworldEnv
 from silri.envs.registry import EXPERT_CEILINGS, create_env
 
 TASKS = list(EXPERT_CEILINGS)

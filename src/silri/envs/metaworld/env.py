@@ -32,10 +32,10 @@ from silri.core.protocols import Privileged
 from silri.core.registry import unknown_name
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
 from silri.envs.config import MetaworldConfig
-from silri.envs.metaworld_cameras import Cameras
-from silri.envs.metaworld_disturbance import TARGETS, Disturber
-from silri.envs.metaworld_tasks import GRIP, REACHING, quiet_expert
-from silri.envs.metaworld_view import View
+from silri.envs.metaworld.cameras import Cameras
+from silri.envs.metaworld.disturbance import TARGETS, Disturber
+from silri.envs.metaworld.tasks import GRIP, REACHING, quiet_expert
+from silri.envs.metaworld.view import View
 
 GRIPPER = 3  # index in the action; 0, 1, 2 move the hand
 _FRAME = 18  # hand xyz, gripper opening, 14 numbers for up to two objects
@@ -58,7 +58,7 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
     and the last; ``environment_state`` (31,) = objects (14,) of this frame and the last, goal (3,).
     A *frame* is one simulator step (1/80 s), so with ``action_repeat`` 2 the last frame lies
     within the last decision. With ``observation="pixels"`` two cameras stand in the place of
-    ``environment_state``: see :mod:`silri.envs.metaworld_cameras`.
+    ``environment_state``: see :mod:`silri.envs.metaworld.cameras`.
     """
 
     def __init__(self, task: str, config: MetaworldConfig) -> None:
@@ -238,7 +238,7 @@ class MetaworldEnv(gymnasium.Env[Any, np.ndarray]):
         )
 
     def disturb(self, kind: str, rng: np.random.Generator) -> bool:
-        """Move the object, as :mod:`silri.envs.metaworld_disturbance` says.
+        """Move the object, as :mod:`silri.envs.metaworld.disturbance` says.
 
         The observation that a policy already has does not show it; the next one does.
 

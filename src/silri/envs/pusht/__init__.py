@@ -1,0 +1,1 @@
+"""gym-pusht's T, and an expert that pushes it."""

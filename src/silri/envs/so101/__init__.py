@@ -1,0 +1,1 @@
+"""A simulated SO-101 and what moves its arm."""
