@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from silri.bench.report.aggregate import mean_of, median_reached
-from silri.bench.report.figures import COLOURS, MARKERS, STYLE, Drawn, legend, save
+from silri.bench.report.figures import STYLE, Drawn, legend, save
 from silri.bench.report.sections import markdown_table
 from silri.bench.results import Results, Run
 from silri.bench.suite import Person
+from silri.evaluation.style import COLOURS, MARKERS
 
 FOLLOWED = ("eyes", "coach", "chance")  # see silri.intervention.gate:GateConfig
 

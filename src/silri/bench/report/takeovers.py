@@ -11,9 +11,10 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from silri.bench.report.figures import COLOURS, MARKERS, STYLE, Drawn, legend, save
+from silri.bench.report.figures import STYLE, Drawn, legend, save
 from silri.bench.results import Results, Run
 from silri.bench.suite import Person
+from silri.evaluation.style import COLOURS, MARKERS
 from silri.evaluation.summary import SECONDS_PER_STEP
 from silri.intervention.operators import SimulatedConfig
 from silri.intervention.registry import OPERATORS
