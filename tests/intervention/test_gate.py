@@ -39,7 +39,7 @@ def test_who_follows_the_coach_comes_when_told_and_goes_when_told():
 def test_who_follows_the_coach_lets_go_in_the_end_without_being_told():
     gate = begun(COACHED)
     drives(gate, [3.0, *[2.0] * PATIENCE])
-    assert sum(drives(gate, [2.0] * PATIENCE)) == 9  # of ten steps the first is behind us
+    assert sum(drives(gate, [2.0] * 30)) == 9  # of ten steps the first is behind us
 
 
 def test_chance_does_not_look():

@@ -11,7 +11,7 @@ take over   Q has not risen for :data:`PATIENCE` steps, or the attempt takes :da
             as long as the robot's successes do
 let go      Q is higher than it ever was before the person came, and has been for
             :data:`SURE` steps
-start over  :data:`TRIES` takeovers in this attempt ended without that: nobody gets on from here
+start over  a takeover in this attempt ended without that: nobody gets on from here
 stop        the robot did at least :data:`ENOUGH` of its last :data:`ATTEMPTS` attempts alone
 disagree    the person as learned has a deviation of :data:`WIDE` here: no instruction, but a fact
 ==========  =======================================================================================
@@ -25,10 +25,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-PATIENCE = 12
+PATIENCE = 6
 OVERDUE = 1.5
 SURE = 3
-TRIES = 2
 WIDE = 0.45  # action units; of trained runs with imperfect people a tenth of the states is above
 ATTEMPTS = 10
 ENOUGH = 9
@@ -69,8 +68,8 @@ class Coach:
     def begin_episode(self) -> None:
         """Forget the last episode's estimates."""
         self._best = -math.inf
-        self._since_best = self._above = self._tries = 0
-        self._driven = False
+        self._since_best = self._above = 0
+        self._driven = self._helped = False
 
     def advise(
         self, step: int, estimate: float, *, driven: bool, spread: float = math.nan
@@ -88,16 +87,15 @@ class Coach:
             return self._while_driving(estimate, spread)
         self._driven = False
         if estimate > self._best:
-            self._best, self._since_best, self._tries = estimate, 0, 0
+            self._best, self._since_best, self._helped = estimate, 0, False
         elif not math.isnan(estimate):
             self._since_best += 1
         if (alone := sum(self._alone)) >= ENOUGH:
             return Advice(Kind.STOP, f"it did {alone} of its last {ATTEMPTS} attempts alone")
-        if self._tries >= TRIES:
+        if self._helped:
             return Advice(
                 Kind.START_OVER,
-                f"{self._tries} takeovers have not raised its estimate "
-                f"({estimate:.2f}, it was {self._best:.2f})",
+                f"help has not raised its estimate ({estimate:.2f}, it was {self._best:.2f})",
             )
         if step >= OVERDUE * self._length:
             usual = round(self._length)
@@ -112,8 +110,7 @@ class Coach:
 
     def _while_driving(self, estimate: float, spread: float) -> Advice | None:
         if not self._driven:
-            self._driven, self._above = True, 0
-            self._tries += 1
+            self._driven, self._helped, self._above = True, True, 0
         self._since_best = 0  # the robot begins anew after a person
         further = math.isfinite(self._best) and estimate > self._best
         self._above = self._above + 1 if further else 0
