@@ -76,7 +76,7 @@ def load_policy(folder: Path) -> tuple[Sighted, RunConfig, EnvSpec]:
         spec = EnvSpec.from_json(description.get("spec"))
     except DataError as error:
         raise DataError(f"the spec in {folder / DESCRIPTION} is damaged ({error})") from error
-    sight = Sight(config.vision, spec, config.language)
+    sight = Sight(config.vision, spec, config.language, config.vla)
     load_sight(sight, folder)
     agent = load_agent(config.agent_name).agent.create(
         config.agent, sight.seen, config.seed, config.augment

@@ -73,7 +73,8 @@ def check_start(config: RunConfig, spec: EnvSpec) -> None:
     """Whether the policy to start from fits, before anything is written: see started_from."""
     if config.start_from is None:
         return
-    sight = Sight(config.vision, spec.at_rate(config.runtime.rate_hz))
+    at_rate = spec.at_rate(config.runtime.rate_hz)
+    sight = Sight(config.vision, at_rate, config.language, config.vla)
     kind = load_agent(config.agent_name).agent
     started_from(config, kind.create(config.agent, sight.seen, 0, config.augment), sight)
 
