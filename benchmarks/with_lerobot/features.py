@@ -6,14 +6,18 @@ small random networks: no hub is asked.
 
 from __future__ import annotations
 
-import dataclasses
+import os
+import signal
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-CAMERAS, STATE, ACTION = ("front", "side"), 3, 4
+CAMERAS, STATE, ACTION = ("front", "side"), 4, 4  # as tests/fakes/backbones.py has them
 SIDE = 64  # of the pictures that the model looks at
 SPECIAL = (
     *("<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<image>", "<global-img>"),
@@ -34,8 +38,13 @@ def make(work: Path) -> None:
 def make_vlm(folder: Path) -> None:
     """Configuration and processor of a SmolVLM; its weights are in the policy's file."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-    from transformers import PreTrainedTokenizerFast, SmolVLMConfig
-    from transformers import SmolVLMImageProcessor, SmolVLMProcessor, SmolVLMVideoProcessor
+    from transformers import (
+        PreTrainedTokenizerFast,
+        SmolVLMConfig,
+        SmolVLMImageProcessor,
+        SmolVLMProcessor,
+        SmolVLMVideoProcessor,
+    )
 
     words = Tokenizer(models.BPE())
     words.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -102,6 +111,89 @@ def make_policy(folder: Path, vlm: Path, seed: int) -> None:
         processor.save_pretrained(folder)
     count = sum(parameter.numel() for parameter in policy.parameters())
     print(f"lerobot: a SmolVLA of {count:,} parameters in {folder}")
+
+
+# -- silri's side ---------------------------------------------------------------------------------
+
+
+def use(work: Path, python: str) -> None:
+    """Train, stop, resume, evaluate; another model and a dead server."""
+    from silri.core.errors import BackboneFault, ConfigError
+    from silri.runtime.keeping.export import load_policy
+    from silri.runtime.session import Interrupted
+    from silri.vla import lerobot_model
+    from silri.vla.config import VlaConfig
+    from tests.fakes.backbones import NAME, AskedPoint
+    from tests.fakes.point import FakeEnvConfig
+    from tests.fakes.runs import StopAfter, fingerprint, tiny_run, train
+
+    def config(weights: str = "policy") -> Any:
+        vla = VlaConfig(
+            model="lerobot", weights=str(work / weights), python=python, size=16, prior_action=True
+        )
+        where = {"env_name": NAME, "env": FakeEnvConfig(kind="fake/one-arm")}
+        return replace(tiny_run("conrft", steps=40), **where, vla=vla)
+
+    class Killer(StopAfter):
+        """Kills the server after so many steps, and stops nothing."""
+
+        def on_event(self, event: Any) -> None:
+            before, _ = self.left, super().on_event(event)
+            if before > self.left == 0:
+                for server in lerobot_model.servers():
+                    os.kill(server.process_id, signal.SIGKILL)
+
+        def __call__(self) -> bool:
+            return False
+
+    began = time.monotonic()
+    whole = train(config(), work / "whole")
+    print(f"silri: {whole.state.env_steps} steps of ConRFT in {time.monotonic() - began:.0f} s")
+    measure(config().vla)
+    try:
+        train(config(), work / "stopped", stop=StopAfter(17))
+    except Interrupted:
+        lerobot_model.close_servers()  # the resumed run has a server of its own
+    assert fingerprint(train(config(), work / "stopped")) == fingerprint(whole)
+    print("silri: stopped and resumed with another server, bit for bit the run that was not")
+
+    loaded, _, _ = load_policy(work / "whole" / "policy")
+    observation, _ = AskedPoint().reset(seed=3)
+    expected = whole.acting.act_deterministic(observation)
+    assert np.array_equal(loaded.act_deterministic(observation), expected)
+    print("silri: the exported policy decides alike")
+
+    refused(ConfigError, lambda: train(config("other"), work / "stopped"))
+    refused(BackboneFault, lambda: train(config(), work / "killed", stop=Killer(17)))
+    assert fingerprint(train(config(), work / "killed")) == fingerprint(whole)
+    print("silri: a run whose server was killed goes on with a new one, bit for bit")
+
+
+def measure(vla: Any) -> None:
+    """How long an answer takes, with the action and without."""
+    from silri.vla.backbone import Inputs, load_backbone
+
+    for wanted in (True, False):
+        backbone = load_backbone(replace(vla, prior_action=wanted))
+        frames = {name: np.full((SIDE, SIDE, 3), 80, np.uint8) for name in CAMERAS}
+        asked = Inputs(frames, "go to the goal", np.zeros(STATE, np.float32))
+        began = time.monotonic()
+        answers = [backbone.embed(asked) for _ in range(100)]
+        took = (time.monotonic() - began) / len(answers)
+        assert all(np.array_equal(answers[0].embedding, each.embedding) for each in answers)
+        assert (answers[0].action is not None) == wanted
+        print(f"silri: {backbone.name}: {took * 1e3:.1f} ms an answer, action {wanted}")
+    print(f"silri: it runs by {backbone.runs_on}")
+
+
+def refused(kind: type[Exception], call: Callable[[], Any]) -> None:
+    """Whether ``call`` is refused; prints by what."""
+    try:
+        call()
+    except kind as error:
+        print(f"silri: {kind.__name__}: {error}")
+    else:
+        raise AssertionError(f"no {kind.__name__}")
 
 
 if __name__ == "__main__":

@@ -20,9 +20,7 @@ from tests.fakes.point import FakeEnvConfig
 NAME = "tests.fakes.backbones:Asked"
 MODEL = "tests.fakes.backbones:load"
 OTHER_MODEL = "tests.fakes.backbones:load_other"
-BROKEN_MODEL = "tests.fakes.backbones:load_broken"
 SIZE, ACTION = 40, 4
-BREAKS_AT = 30  # calls of the model that breaks
 
 
 class AskedPoint(SeenPoint):
@@ -73,25 +71,29 @@ def load_wrong(config):
     return replace(good, embed=lambda inputs: Embedded(np.ones(SIZE + 1, np.float32)))
 
 
+class SWITCH:
+    """What a test turns on for the two models below."""
+
+    on = False
+
+
 def load_broken(config):
-    """One that gives NaN after a while."""
-    good, calls = backbone("broken", 3), []
+    """One that gives NaN once it is switched on."""
+    good = backbone("fake", 0)
 
     def embed(inputs):
-        calls.append(1)
         answer = good.embed(inputs)
-        return Embedded(answer.embedding * np.float32(np.nan if len(calls) > BREAKS_AT else 1))
+        return replace(answer, embedding=answer.embedding * np.nan) if SWITCH.on else answer
 
-    return replace(good, embed=embed)
+    return replace(good, name="broken", embed=embed)
 
 
 def load_silent(config):
-    """One whose server is gone after a while."""
-    good, calls = backbone("fake", 0), []
+    """One whose server is gone once it is switched on."""
+    good = backbone("fake", 0)
 
     def embed(inputs):
-        calls.append(1)
-        if len(calls) > BREAKS_AT:
+        if SWITCH.on:
             raise BackboneFault("the feature server at 127.0.0.1:1 has not answered within 1 s")
         return good.embed(inputs)
 

@@ -14,6 +14,7 @@ from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
 from silri.runtime.cluster.paths import SpoolPaths
 from silri.runtime.cluster.policy import RobotPolicy
 from silri.runtime.keeping.export import encode_parameters, load_policy
+from silri.runtime.learn import learn
 from silri.runtime.session import Interrupted
 from silri.vision.config import VisionConfig
 from silri.vla.config import VlaConfig
@@ -53,9 +54,8 @@ def test_conrft_stands_on_the_embedding_and_the_action(finished):
 def test_no_update_asks_the_model(finished, monkeypatch):
     run, _ = finished
     monkeypatch.setattr(type(run.sight._embedder), "__call__", None)
-    before = run.state.updates
-    run._iterate()
-    assert run.state.updates == before + 1
+    agent, _, _ = learn(run.agent, run.mixer, 0, run.state.updates, "online")
+    assert int(agent.iterations) == int(run.agent.iterations) + 1
 
 
 def test_a_run_that_was_stopped_ends_as_the_one_that_was_not(finished, tmp_path):
@@ -111,6 +111,17 @@ class Closing(AskedPoint):
         self.closed = True
 
 
+class SwitchAfter(StopAfter):
+    """Stops nothing: after so many steps the models of the fakes fail."""
+
+    def on_event(self, event):
+        super().on_event(event)
+        backbones.SWITCH.on = self.left <= 0
+
+    def __call__(self):
+        return False
+
+
 @pytest.mark.parametrize(
     ("model", "message"),
     [
@@ -119,18 +130,14 @@ class Closing(AskedPoint):
     ],
 )
 def test_a_model_that_fails_stops_the_run_which_can_be_resumed(
-    tmp_path, monkeypatch, model, message
+    finished, tmp_path, monkeypatch, model, message
 ):
-    config = configuration("bc", model=f"tests.fakes.backbones:{model}")
-    config = replace(config, agent=configuration("hil_serl").agent, agent_name="hil_serl")
-    arm = Closing()
-    demonstrations = 2 * 13 + 2  # observations of two demonstrations, and what checks the model
-    monkeypatch.setattr(backbones, "BREAKS_AT", demonstrations + 15)
+    monkeypatch.setattr(backbones.SWITCH, "on", False)
+    config, arm = configuration(model=f"tests.fakes.backbones:{model}"), Closing()
     with pytest.raises(BackboneFault, match=message):
-        train(config, tmp_path / "run", env=arm)
+        train(config, tmp_path / "run", env=arm, stop=SwitchAfter(17))
     assert arm.closed
-    monkeypatch.setattr(backbones, "BREAKS_AT", 10_000)
+    assert not list((tmp_path / "run").glob("quarantine/*.parquet"))
+    backbones.SWITCH.on = False
     resumed = train(config, tmp_path / "run")
-    assert resumed.state.env_steps >= config.steps
-    whole = train(config, tmp_path / "whole")
-    assert fingerprint(resumed) == fingerprint(whole)
+    assert fingerprint(resumed) == fingerprint(finished[0])

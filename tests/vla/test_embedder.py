@@ -151,7 +151,7 @@ def test_a_missing_instruction_names_the_environment():
     ],
 )
 def test_a_model_that_gives_something_else_is_named(monkeypatch, model, message):
-    monkeypatch.setattr(backbones, "BREAKS_AT", 0)
+    monkeypatch.setattr(backbones.SWITCH, "on", True)
     with pytest.raises(BackboneFault, match=message):
         fitted(_with(model))
 

@@ -43,7 +43,6 @@ class Server:
     Attributes:
         described: what it says of its model.
         name: for messages.
-        alive: nothing has gone wrong with it.
     """
 
     def __init__(self, config: VlaConfig) -> None:
@@ -56,7 +55,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._lock, self.alive = threading.Lock(), True
+        self._lock = threading.Lock()
         self._timeout_s = config.timeout_s
         try:
             if config.server is not None:
@@ -72,6 +71,17 @@ class Server:
             self.close()
             raise
         self.name = f"{self.name} ({self.described['name']})"
+
+    @property
+    def alive(self) -> bool:
+        """Nothing has gone wrong with it that is known."""
+        ended = self._process is not None and self._process.poll() is not None
+        return self._socket is not None and not ended
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the server, if it was started here."""
+        return None if self._process is None else self._process.pid
 
     def ask(self, message: dict[str, Any]) -> dict[str, Any]:
         """Its answer to one observation.
@@ -92,7 +102,6 @@ class Server:
 
     def close(self) -> None:
         """Let go of the server; one that was started here ends."""
-        self.alive = False
         if self._socket is not None:
             self._socket.close()
             self._socket = None
@@ -215,7 +224,9 @@ def load(config: VlaConfig) -> Backbone:
     if config.server is not None and (config.python, config.weights) != (None, None):
         raise ConfigError("vla.server has its own weights: give vla.server, or the other two")
     key = (config.server, config.python, config.weights, config.device, config.dtype)
-    if key not in _open or not _open[key].alive:
+    if (known := _open.get(key)) is not None and not known.alive:
+        known.close()
+    if known is None or not known.alive:
         _open[key] = Server(config)
     server, wants_action = _open[key], config.prior_action
     described = server.described
@@ -244,6 +255,11 @@ def load(config: VlaConfig) -> Backbone:
         embed=embed,
         runs_on=str(described["runs_on"]),
     )
+
+
+def servers() -> list[Server]:
+    """Those that are open."""
+    return list(_open.values())
 
 
 def close_servers() -> None:
