@@ -67,8 +67,8 @@ def save(folder, kind="smolvlm", seed=0):
     words.save_pretrained(folder)
     pictures = {
         "image_processor_type": f"{name}ImageProcessor", "do_convert_rgb": True,
-        "do_resize": True, "size": {"longest_edge": SIDE}, "resample": 1,
-        "max_image_size": {"longest_edge": SIDE}, "do_image_splitting": False,
+        "do_resize": True, "size": {"longest_edge": 2 * SIDE}, "resample": 1,
+        "max_image_size": {"longest_edge": SIDE}, "do_image_splitting": True,
         "do_rescale": True, "rescale_factor": 1 / 255, "do_pad": True, "do_normalize": True,
         "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5],
     }  # fmt: skip

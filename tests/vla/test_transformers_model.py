@@ -70,6 +70,10 @@ def test_its_numbers_are_those_of_the_model_itself(folders):
     model = transformers.AutoModelForImageTextToText.from_pretrained(folder).eval()
     text = "<|im_start|>User:<image><image>go to the goal<end_of_utterance>\nAssistant:"
     tokens = processor(text=[text], images=[[PICTURE, OTHER]], return_tensors="pt")
+    assert (tokens["input_ids"] == model.config.image_token_id).sum() > 2 * 4  # in tiles
+    tokens = processor(
+        text=[text], images=[[PICTURE, OTHER]], return_tensors="pt", do_image_splitting=False
+    )
     assert (tokens["input_ids"] == model.config.image_token_id).sum() == 2 * 4
     with torch.inference_mode():
         hidden = model(**tokens, output_hidden_states=True).hidden_states[-1][0]

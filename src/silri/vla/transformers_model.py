@@ -2,7 +2,8 @@
 
 The embedding is the mean of the last hidden layer over all tokens beside that of the last token,
 which has read all the others: (2 H,). The question is the model's own chat with the pictures, in
-the order of the cameras' names, and the instruction.
+the order of the cameras' names, and the instruction. A picture is never cut into tiles: a camera's
+frame has nothing to show in them, and SmolVLM would look at seventeen in place of one.
 """
 
 from __future__ import annotations
@@ -62,6 +63,8 @@ def _loaded(weights: str | None, device: str, dtype: str) -> Backbone:
     files.check_memory(folder, _BYTES[dtype], free, name, remedy)
     with usable(f"{name} cannot be loaded"):
         processor = _processor(transformers, folder, kind)
+        if hasattr(processor.image_processor, "do_image_splitting"):
+            processor.image_processor.do_image_splitting = False
         model, report = transformers.AutoModel.from_pretrained(
             folder, dtype=getattr(torch, dtype), local_files_only=True, trust_remote_code=False,
             use_safetensors=True, output_loading_info=True,
