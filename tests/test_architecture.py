@@ -40,7 +40,7 @@ def rule(silri: str, others: str) -> Rule:
 
 
 LEVELS_0_TO_2 = "core nn data store intervention agents envs"
-LEVELS_0_TO_4 = f"{LEVELS_0_TO_2} language vision rewards configs runtime"
+LEVELS_0_TO_4 = f"{LEVELS_0_TO_2} language vla vision rewards configs runtime"
 RULES = {
     "core": rule("", "numpy"),
     "nn": rule("core", "numpy jax flax optax"),
@@ -54,11 +54,13 @@ RULES = {
     ),
     # tokenizers is named at run time, and only then imported.
     "language": rule("core nn", "numpy jax"),
-    "vision": rule("core nn data store agents language", "numpy jax flax safetensors"),
+    # torch and transformers are named at run time, and only then imported.
+    "vla": rule("core nn", "numpy PIL"),
+    "vision": rule("core nn data store agents language vla", "numpy jax flax safetensors"),
     "rewards": rule("core data store vision", "numpy jax flax optax safetensors"),
-    "configs": rule(f"{LEVELS_0_TO_2} language vision rewards", "numpy tyro"),
+    "configs": rule(f"{LEVELS_0_TO_2} language vla vision rewards", "numpy tyro"),
     "runtime": rule(
-        f"{LEVELS_0_TO_2} language vision rewards configs",
+        f"{LEVELS_0_TO_2} language vla vision rewards configs",
         "numpy jax flax optax msgpack safetensors tensorboardX",
     ),
     "evaluation": rule(LEVELS_0_TO_4, "numpy jax matplotlib"),
@@ -84,10 +86,13 @@ EXCEPTIONS = {
     "silri.nn.encoders": frozenset({"safetensors"}),
     # lerobot's modules are named at run time, and only then imported.
     "silri.intervention.devices": frozenset({"pygame"}),
+    # A file that runs in an environment of its own.
+    "silri.vla.serving": frozenset({"lerobot", "msgpack", "torch"}),
     "silri.runtime.cluster": frozenset({"ray", "grpc", "psutil"}),
     "silri.bench": frozenset({"ray", "rliable", "markdown_it", "PIL"}),
 }
 TOP_LEVEL = {"silri", "silri.__main__"}  # the version and lazy names, and `python -m silri`
+PROGRAMS = {"silri.vla.serving.feature_server"}  # run by their path, by another Python
 
 
 LAZY_TARGET = re.compile(r"(silri(?:\.\w+)+):(\w+)")
@@ -235,7 +240,7 @@ def test_only_the_cli_talks_to_a_terminal_and_exits():
     found = [
         f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node.func)}()"
         for path in MODULES
-        if not name_of(path).startswith("silri.cli") and name_of(path) not in TOP_LEVEL
+        if not name_of(path).startswith("silri.cli") and name_of(path) not in TOP_LEVEL | PROGRAMS
         for node in ast.walk(tree_of(path))
         if isinstance(node, ast.Call) and ast.unparse(node.func) in FORBIDDEN_CALLS
     ]

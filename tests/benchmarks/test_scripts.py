@@ -136,6 +136,13 @@ RUNS = [
         (),
         ("lerobot",),
     ),
+    Run(
+        "benchmarks/with_lerobot/features.sh",
+        "envs",
+        ("bit for bit the run that was not", "BackboneFault: lerobot .* is lost|has closed"),
+        (),
+        ("lerobot",),
+    ),
     Run("benchmarks/with_lerobot/writes.sh", "envs", ("columns equal",), (), ("lerobot", "av")),
     Run(
         "benchmarks/peers/compare.py",
@@ -184,7 +191,7 @@ RUNS = [
 OTHERS = {
     *("benchmarks/same_bytes.py", "benchmarks/control_loop.py", "benchmarks/animation.py"),
     "benchmarks/constraint_figure.py",  # by tests/e2e/test_metrics_page.py, from a run it makes
-    "benchmarks/with_lerobot/arm.py",
+    *("benchmarks/with_lerobot/arm.py", "benchmarks/with_lerobot/features.py"),
     *("benchmarks/torch_silri.py", "benchmarks/with_lerobot/writes.py", "examples/reach_arm.py"),
     *(f"benchmarks/peers/{name}.py" for name in ("installed", "iteration", "learners", "peer")),
     *(f"benchmarks/peers/{name}.py" for name in ("report", "task", "wire")),

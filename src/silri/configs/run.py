@@ -33,6 +33,7 @@ from silri.intervention.registry import DEFAULT_OPERATOR, OPERATORS, describe_op
 from silri.language.config import LanguageConfig
 from silri.rewards.config import RewardConfig
 from silri.vision.config import VisionConfig
+from silri.vla.config import VlaConfig
 
 
 @settings("data")
@@ -91,6 +92,8 @@ class RunConfig:
     vision: VisionConfig = field(default_factory=VisionConfig)  # what becomes of camera frames
     # how instructions are read
     language: LanguageConfig = field(default_factory=LanguageConfig)
+    # a vision-language(-action) model to stand on
+    vla: VlaConfig = field(default_factory=VlaConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)  # who says in training: it is done
     data: DataConfig = field(default_factory=DataConfig)  # demonstrations and buffers
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)  # the loop

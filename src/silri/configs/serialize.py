@@ -23,6 +23,7 @@ from silri.core.settings import from_plain, settings
 from silri.language.config import LanguageConfig
 from silri.rewards.config import RewardConfig
 from silri.vision.config import VisionConfig
+from silri.vla.config import VlaConfig
 
 # Raised when a field is added or changes its meaning; written into config.json and policy.json.
 FORMAT = 10
@@ -34,6 +35,7 @@ _LATER_SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "residual": dataclasses.asdict(ResidualConfig()),  # nobody was corrected
     "reward": dataclasses.asdict(RewardConfig()),  # the environment said what success is
     "language": dataclasses.asdict(LanguageConfig()),  # nobody said anything
+    "vla": dataclasses.asdict(VlaConfig()),  # there was none
     "augment": {"feature_noise": 0.0, "sentence_noise": 0.0},
     "evaluation": {"videos": 0},
     "runtime": {"camera_patience": 0},
@@ -86,7 +88,8 @@ def _with_later_fields(data: Any) -> Any:
         return data
     data = {"start_from": None, **data}  # every policy began anew
     for section, fields in _LATER_SECTIONS.items():
-        whole = section in ("vision", "reward", "language", "residual")  # nothing of it was there
+        # Nothing of these was there.
+        whole = section in ("vision", "reward", "language", "residual", "vla")
         given = data.get(section, {} if whole else None)
         if isinstance(given, dict):
             data[section] = {**fields, **given}

@@ -57,3 +57,7 @@ class CheckpointError(DataError):
 
 class RunFolderError(UsageError):
     """The run folder is in use, holds another run, or is no run folder."""
+
+
+class BackboneFault(SilriError):
+    """A frozen model gave nothing that can be acted on, or its server did not answer: stop."""

@@ -87,7 +87,7 @@ class Session:
         self._entry = load_agent(config.agent_name)
         self.checkpoints = CheckpointStore(folder.checkpoints, keep=config.runtime.checkpoints_kept)
         agent = config.agent
-        self.sight = Sight(config.vision, spec, config.language)
+        self.sight = Sight(config.vision, spec, config.language, config.vla)
         seen, returns = self.sight.seen, (agent.columns, agent.n_step, agent.discount)
         self.mixer = Mixer(
             Replay(config.data.online_capacity, seen, *returns),
@@ -115,7 +115,7 @@ class Session:
         loaded = self.checkpoints.load_newest(self.agent)
         if loaded is None:
             return False
-        load_sight(self.sight, self.folder.policy)
+        load_sight(self.sight, self.folder.policy, exact=True)
         self.agent, self.state = loaded.arrays, RunState.from_json(loaded.state)
         self._wall_before = self.state.wall_s
         for message in loaded.messages:

@@ -25,12 +25,18 @@ def save_sight(sight: Sight, folder: Path) -> None:
         files.atomic_write(folder / FILE, encode_sight(sight))
 
 
-def load_sight(sight: Sight, folder: Path) -> None:
+def load_sight(sight: Sight, folder: Path, *, exact: bool = False) -> None:
     """Take what :func:`save_sight` wrote, if there are cameras or texts.
+
+    Args:
+        sight: to be filled.
+        folder: that has the file.
+        exact: a vision-language model must give the same bits as then; see
+            :meth:`silri.vision.sight.Sight.restore`.
 
     Raises:
         DataError: the file is missing, damaged, or of other cameras.
-        ConfigError: it was fitted for another encoder or language model; names both.
+        ConfigError: it was fitted for another encoder or model; names both.
     """
     if not sight.identity:
         return
@@ -42,7 +48,7 @@ def load_sight(sight: Sight, folder: Path) -> None:
             f"{path} is missing: without it nobody knows what the policy sees; copy the whole "
             f"folder {folder.name}/"
         ) from error
-    decode_sight(sight, data, str(path))
+    decode_sight(sight, data, str(path), exact=exact)
 
 
 def encode_sight(sight: Sight) -> bytes:
@@ -50,10 +56,10 @@ def encode_sight(sight: Sight) -> bytes:
     return save(sight.arrays(), metadata=named(sight.identity))
 
 
-def decode_sight(sight: Sight, data: bytes, where: str) -> None:
+def decode_sight(sight: Sight, data: bytes, where: str, *, exact: bool = False) -> None:
     """Take what :func:`encode_sight` gave; see :func:`load_sight` for what it raises."""
     try:
-        sight.restore(load(data), metadata(data), where)
+        sight.restore(load(data), metadata(data), where, exact=exact)
     except safetensors.SafetensorError as error:
         raise DataError(f"{where} is damaged ({error})") from error
 

@@ -6,7 +6,8 @@
 
 Or the map is kept whole, and each network learns where to look in it (``vision.keep maps``).
 An instruction is read on the way, by a language model that is as frozen as the eyes are
-(:mod:`silri.language.reader`).
+(:mod:`silri.language.reader`). With ``--vla.model`` a vision-language(-action) model looks
+and reads instead, or beside them (:mod:`silri.vla.embedder`): its embedding is one more view.
 
 The encoder is pretrained and frozen (:mod:`silri.nn.encoders`); the projection is fitted on the
 run's demonstrations and frozen then (:mod:`silri.vision.projection`). What an agent and its replay
@@ -39,13 +40,17 @@ from silri.language.reader import Reader
 from silri.nn.encoders.backbone import Backbone, Params, load_backbone
 from silri.vision.config import VisionConfig
 from silri.vision.projection import Projection, fit
+from silri.vla.config import VlaConfig
+from silri.vla.embedder import EMBEDDING, PRIOR_ACTION, Embedder
 
 REMEMBERED = 32_000_000  # bytes of features that are held on to, so that none is computed twice
 _KEPT = "float16"
 _KINDS = (  # keys of an identity, what they are of, and how to give it
     ("encoder", "digest", "encoder", "--vision.encoder, --vision.weights"),
     ("language", "language_digest", "language model", "--language.model, --language.weights"),
+    ("vla", "vla_digest", "vision-language model", "the section --vla"),
 )
+_PROBE = "vla/probe"  # of the arrays that a disk holds
 
 
 class Sight:
@@ -54,40 +59,59 @@ class Sight:
     Attributes:
         spec: of the environment.
         seen: the same with features in place of frames and words; what agents and replays are
-            made for.
+            made for. With a vision-language model there is ``embedding`` in it, and
+            ``prior_action`` if that is wanted.
         cameras: keys whose frames become features or maps; none where there is no camera, or where
             frames are kept for encoders that learn. Without texts, too, everything here is the
             identity.
     """
 
     def __init__(
-        self, config: VisionConfig, spec: EnvSpec, language: LanguageConfig | None = None
+        self,
+        config: VisionConfig,
+        spec: EnvSpec,
+        language: LanguageConfig | None = None,
+        vla: VlaConfig | None = None,
     ) -> None:
         """Eyes for ``spec``, their projection not fitted yet; and what reads its texts.
 
         Raises:
-            UnknownNameError, MissingExtraError, DataError: the encoder, or the language model,
-                cannot be loaded.
-            ConfigError: its stride does not fit a camera's size.
+            UnknownNameError, MissingExtraError, DataError: the encoder, or a model, cannot be
+                loaded.
+            ConfigError: the encoder's stride does not fit a camera's size, or a model something.
+            BackboneFault: a model's server does not start.
         """
-        cameras = [key for key, array in spec.observation.items() if array.is_image]
+        vla = vla or VlaConfig()
         self.spec, self.seen = spec, spec
+        self._config, self._vla_size = config, vla.size
+        self._embedder = Embedder(vla, spec)
+        replaced = self._embedder.on and not vla.beside
+        # What an agent does not take: the embedding stands in its place.
+        self._dropped = frozenset(
+            key
+            for key, array in spec.observation.items()
+            if replaced and (array.is_image or array.is_text)
+        )
+        own = {key: array for key, array in spec.observation.items() if key not in self._dropped}
+        cameras = [key for key, array in own.items() if array.is_image]
         self.cameras = () if config.keep == "frames" else tuple(sorted(cameras))
-        self._config = config
         self._projections: dict[str, Projection] = {}
         self._memory: OrderedDict[bytes, dict[str, np.ndarray]] = OrderedDict()
         self._remembered = 0  # bytes
         self._backbone: Backbone
         self._params: Params
-        self._reader = Reader(language or LanguageConfig(), spec.observation)
-        kept = self._reader.read
+        self._reader = Reader(language or LanguageConfig(), own)
+        kept = self._reader.read | self._embedder.given
         if self.cameras:
             self._backbone, self._params = load_backbone(config.encoder, config.weights)
             for key in self.cameras:
                 _check_size(key, spec.observation[key], self._backbone)
             kept |= {key: ArraySpec(self._kept_shape(key), _KEPT) for key in self.cameras}
+        if self._embedder.on:
+            kept |= {EMBEDDING: ArraySpec((vla.size,), _KEPT)}
+        self._made = tuple(kept)
         if kept:
-            self.seen = replace(spec, observation={**spec.observation, **kept})
+            self.seen = replace(spec, observation={**own, **kept})
 
     @property
     def fitted(self) -> bool:
@@ -96,7 +120,8 @@ class Sight:
 
     @property
     def _projected(self) -> tuple[str, ...]:
-        return self.cameras if self._config.keep == "features" else ()
+        embedded = (EMBEDDING,) if self._embedder.on else ()
+        return (*(self.cameras if self._config.keep == "features" else ()), *embedded)
 
     # -- seeing ---------------------------------------------------------------------------------
 
@@ -107,31 +132,30 @@ class Sight:
             DataError: it is not fitted yet.
         """
         read = self._reader(observation)
-        if not self.cameras:
+        if not (self.cameras or self._embedder.on):
             return {**observation, **read} if read else observation
         key = self._digest(observation)
         features = self._memory.get(key)
         if features is None:
             features = self._project(self._maps(observation))
             self._memorise(key, features)
-        return {**observation, **features, **read}
+        return {**self._taken(observation), **features, **read}
 
     def batch(self, observations: Observation) -> Observation:
         """Observations with one leading axis, or with none."""
         lead = next(iter(observations.values())).ndim - len(
             self.spec.observation[next(iter(observations))].shape
         )
-        changed = (*self.cameras, *self._reader.texts)
-        if not changed or not lead:
+        if not self._made or not lead:
             return self(observations)
         count = len(next(iter(observations.values())))
         rows = [self(_row(observations, index)) for index in range(count)]
-        seen = {key: np.stack([row[key] for row in rows]) for key in changed}
-        return {**observations, **seen}
+        seen = {key: np.stack([row[key] for row in rows]) for key in self._made}
+        return {**self._taken(observations), **seen}
 
     def episode(self, episode: Episode) -> Episode:
         """A stored episode as a replay takes it."""
-        if not (self.cameras or self._reader.texts):
+        if not self._made:
             return episode
         return replace(episode, observations=self.batch(episode.observations))
 
@@ -153,7 +177,7 @@ class Sight:
         self.fit_rows([_row(e.observations, i) for e in episodes for i in range(len(e) + 1)])
 
     def fit_rows(self, rows: Sequence[Observation]) -> None:
-        """Likewise, on single observations; each needs the cameras only.
+        """Likewise, on single observations; each needs what is looked at only.
 
         Raises:
             DataError: fewer than two.
@@ -161,7 +185,7 @@ class Sight:
         maps = [self._maps(row) for row in rows]
         for camera in self._projected:
             flat = np.stack([each[camera] for each in maps])
-            self._projections[camera] = fit(flat, self._config.size)
+            self._projections[camera] = fit(flat, self._size(camera))
         for row, each in zip(rows, maps, strict=True):
             self._memorise(self._digest(row), self._project(each))
 
@@ -169,24 +193,29 @@ class Sight:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What was fitted, by name."""
-        return {
+        fitted = {
             f"{camera}/{name}": np.asarray(getattr(projection, name))
             for camera, projection in sorted(self._projections.items())
             for name in ("mean", "weights")
         }
+        return fitted | ({_PROBE: self._probe} if self._embedder.on else {})
+
+    @functools.cached_property
+    def _probe(self) -> np.ndarray:
+        return self._embedder.probe()
 
     @property
     def identity(self) -> dict[str, str]:
-        """Which encoder and which language model: their names, and the digests of their weights."""
+        """Which encoder and which models: their names, and the digests of their weights."""
         eyes = (
             {"encoder": self._backbone.name, "digest": self._backbone.digest}
             if self.cameras
             else {}
         )
-        return eyes | self._reader.identity
+        return eyes | self._reader.identity | self._embedder.identity
 
     def check_identity(self, identity: Mapping[str, Any], where: str) -> None:
-        """Whether what ``where`` holds was made with this encoder and this language model.
+        """Whether what ``where`` holds was made with this encoder and these models.
 
         Raises:
             ConfigError: it was made with another one; names both.
@@ -194,7 +223,7 @@ class Sight:
         mine = self.identity
         for kind, digest, what, options in _KINDS:
             theirs, ours = (_named(each, kind, digest) for each in (identity, mine))
-            if theirs != ours:
+            if identity.get(digest) != mine.get(digest):
                 raise ConfigError(
                     f"{where} was fitted for the {what} {theirs}; here is {ours}. Features of one "
                     f"mean nothing to the other: give the {what} ({options}) that it was trained "
@@ -202,12 +231,23 @@ class Sight:
                 )
 
     def restore(
-        self, arrays: Mapping[str, np.ndarray], identity: Mapping[str, Any], where: str
+        self,
+        arrays: Mapping[str, np.ndarray],
+        identity: Mapping[str, Any],
+        where: str,
+        *,
+        exact: bool = False,
     ) -> None:
         """Take what :meth:`arrays` gave.
 
+        Args:
+            arrays: see there.
+            identity: of the sight that gave them.
+            where: file, for messages.
+            exact: a vision-language model must give the same bits here: a run is resumed.
+
         Raises:
-            ConfigError: it was fitted for another encoder; names both.
+            ConfigError: it was fitted for another encoder or model; names both.
             DataError: an array is missing, or has another shape; names ``where``.
         """
         self.check_identity(identity, where)
@@ -216,13 +256,19 @@ class Sight:
             for camera in self._projected
             for name, shape in (
                 ("mean", (self._map_size(camera),)),
-                ("weights", (self._map_size(camera), self._config.size)),
+                ("weights", (self._map_size(camera), self._size(camera))),
             )
         }
+        if self._embedder.on:
+            wanted[_PROBE] = (self._embedder.size,)
         found = {name: array.shape for name, array in arrays.items()}
         if found != wanted:
             odd = sorted(k for k in found | wanted if found.get(k) != wanted.get(k))[0]
             raise DataError(f"'{odd}' in {where} has shape {found.get(odd)}, not {wanted.get(odd)}")
+        if self._embedder.on:
+            runs_on = str(identity.get("vla_runs_on", ""))
+            self._embedder.check_probe(arrays[_PROBE], runs_on, where, exact=exact)
+            self._probe = arrays[_PROBE]
         for camera in self._projected:
             self._projections[camera] = Projection(
                 arrays[f"{camera}/mean"], arrays[f"{camera}/weights"]
@@ -233,7 +279,10 @@ class Sight:
     # -- parts ------------------------------------------------------------------------------------
 
     def _maps(self, observation: Observation) -> dict[str, np.ndarray]:
-        """Every camera's map of one observation, (M,) float32; frames of one size in one call."""
+        """Every camera's map of one observation, (M,) float32; frames of one size in one call.
+
+        Likewise the embedding; an action goes along.
+        """
         sizes: dict[tuple[int, ...], list[str]] = {}
         for camera in self.cameras:
             sizes.setdefault(self.spec.observation[camera].shape, []).append(camera)
@@ -242,23 +291,38 @@ class Sight:
             frames = np.stack([observation[camera] for camera in cameras])
             found = np.asarray(_encode(self._backbone, self._params, frames))
             maps |= dict(zip(cameras, found, strict=True))
+        if self._embedder.on:
+            answer = self._embedder(observation)
+            maps[EMBEDDING] = answer.embedding
+            if answer.action is not None:
+                maps[PRIOR_ACTION] = answer.action
         return maps
 
     def _project(self, maps: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if not self.fitted:
             raise DataError("what the cameras see is not fitted yet: there are no demonstrations")
-        if not self._projected:
-            return {
-                camera: maps[camera].reshape(self._kept_shape(camera)).astype(_KEPT)
-                for camera in self.cameras
-            }
-        return {
-            camera: np.asarray(_features(self._projections[camera], maps[camera]))
-            for camera in self.cameras
-        }
+        features = {}
+        for key, flat in maps.items():
+            if key in self._projected:
+                features[key] = np.asarray(_features(self._projections[key], flat))
+            elif key == PRIOR_ACTION:
+                features[key] = flat
+            else:
+                features[key] = flat.reshape(self._kept_shape(key)).astype(_KEPT)
+        return features
+
+    def _taken(self, observation: Observation) -> Observation:
+        """What an agent takes as it is, and what is about to be replaced."""
+        if not self._dropped:
+            return observation
+        return {key: value for key, value in observation.items() if key not in self._dropped}
+
+    def _size(self, key: str) -> int:
+        """Numbers that are kept of a map or of the embedding."""
+        return self._vla_size if key == EMBEDDING else self._config.size
 
     def _kept_shape(self, camera: str) -> tuple[int, ...]:
-        return (self._config.size,) if self._projected else self._map_shape(camera)
+        return (self._config.size,) if camera in self._projected else self._map_shape(camera)
 
     def _map_shape(self, camera: str) -> tuple[int, int, int]:
         height, width, _ = self.spec.observation[camera].shape
@@ -266,12 +330,12 @@ class Sight:
         return (height // stride, width // stride, self._backbone.channels)
 
     def _map_size(self, camera: str) -> int:
-        return math.prod(self._map_shape(camera))
+        return self._embedder.size if camera == EMBEDDING else math.prod(self._map_shape(camera))
 
     def _digest(self, observation: Observation) -> bytes:
         hashed = hashlib.blake2b(digest_size=16)
-        for camera in self.cameras:
-            hashed.update(np.ascontiguousarray(observation[camera]).data)
+        for key in dict.fromkeys((*self.cameras, *self._embedder.takes)):
+            hashed.update(np.asarray(observation[key]).tobytes())
         return hashed.digest()
 
     def _memorise(self, key: bytes, features: dict[str, np.ndarray]) -> None:

@@ -31,7 +31,7 @@ class RobotPolicy:
 
     def __init__(self, config: RunConfig, spec: EnvSpec, paths: SpoolPaths) -> None:
         seed = derive_seed(config.seed, Stream.NETWORK_INIT)
-        sight = Sight(config.vision, spec, config.language)
+        sight = Sight(config.vision, spec, config.language, config.vla)
         agent = load_agent(config.agent_name).agent.create(
             config.agent, sight.seen, seed, config.augment
         )

@@ -76,7 +76,7 @@ def load_policy(folder: Path) -> tuple[Sighted, RunConfig, EnvSpec]:
     except (ValueError, safetensors.SafetensorError) as error:  # no JSON, or not even text
         raise DataError(f"{folder} is damaged ({error}); export the run again") from error
     config, spec = _described(description, str(folder / DESCRIPTION))
-    sight = Sight(config.vision, spec, config.language)
+    sight = Sight(config.vision, spec, config.language, config.vla)
     load_sight(sight, folder)
     agent = _blank(description, sight.seen, str(folder / DESCRIPTION))
     return Sighted(fill_parameters(agent, arrays, str(folder / WEIGHTS)), sight), config, spec

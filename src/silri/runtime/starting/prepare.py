@@ -151,7 +151,8 @@ def check_start(config: RunConfig, spec: EnvSpec) -> None:
     """Whether the policy to start from, or to correct, fits, before anything is written."""
     if config.start_from is None and config.residual.base is None:
         return
-    sight = Sight(config.vision, spec.at_rate(config.runtime.rate_hz), config.language)
+    at_rate = spec.at_rate(config.runtime.rate_hz)
+    sight = Sight(config.vision, at_rate, config.language, config.vla)
     kind, base = load_agent(config.agent_name).agent, corrected_base(config, sight)
     agent = create_agent(kind, config.agent, sight.seen, 0, config.augment, base)
     started_from(config, agent, sight)
