@@ -15,7 +15,7 @@ from silri.configs.serialize import load_config
 from silri.core.errors import ConfigError
 from silri.core.events import StepTaken
 from silri.runtime.keeping.checkpoint import CheckpointStore
-from tests.fakes.gym_point import ROBOT, WAITED
+from tests.fakes.gym_point import CAMERA, ROBOT, WAITED
 from tests.fakes.runs import metrics, summary
 
 
@@ -40,6 +40,14 @@ def test_a_run_leaves_what_the_design_says(run, finished):
     assert summary(run)["agent"] == "hg_dagger"
     assert (run / "curve.png").read_bytes()[:4] == b"\x89PNG"
     assert load_config(run / "config.json").env.gripper_dims == (3,)
+
+
+def test_what_is_refused_at_once_is_not_in_the_way_of_the_next_try(silri):
+    seen = ("--env", CAMERA, "--vision.encoder", "nothing", "--out", "run")
+    for _ in range(2):
+        assert silri("train", *seen) == 2
+        assert "unknown encoder 'nothing'" in silri.err
+    assert not Path("run").exists()
 
 
 def test_a_registered_robot_is_paced_and_its_dataset_has_the_rate(silri, tmp_path):

@@ -140,9 +140,10 @@ def local_run(
 ) -> LocalRun:
     """A run in one process that is evaluated and summarised as all are."""
     measure = evaluation_of(config.evaluation)
-    return LocalRun(
-        config, folder, env, operator, evaluate=measure, summarise=summarise, **keywords
-    )
+    with folder.unless_refused():
+        return LocalRun(
+            config, folder, env, operator, evaluate=measure, summarise=summarise, **keywords
+        )
 
 
 def draw_curve(folder: RunFolder) -> None:

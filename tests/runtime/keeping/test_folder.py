@@ -48,3 +48,29 @@ def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"format": 10, "run": {"agent_name": "bc"}}')
     with pytest.raises(ConfigError, match="env takes an object with a 'name', got None"):
         RunFolder.open(tmp_path)
+
+
+def refuse(folder, does):
+    with folder.unless_refused():
+        does()
+        raise ConfigError("no such encoder")
+
+
+def test_a_run_that_is_refused_at_once_leaves_no_folder(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", CONFIG)
+    with pytest.raises(ConfigError, match="no such encoder"):
+        refuse(folder, (folder.path / ".lock").touch)
+    assert not folder.path.exists()
+
+
+@pytest.mark.parametrize("kept", ["metrics.jsonl", "episodes/data"])
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_what_a_run_has_done_is_never_removed(tmp_path, kept, when):
+    folder = RunFolder.create(tmp_path / "run", CONFIG)
+    made = folder.path / kept
+    if when == "before":
+        made.mkdir(parents=True)
+    with pytest.raises(ConfigError, match="no such encoder"):
+        refuse(folder, lambda: made.mkdir(parents=True, exist_ok=True))
+    assert made.exists()
+    assert folder.config.exists()

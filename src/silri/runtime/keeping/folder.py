@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import json
 import platform
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from silri.configs.run import RunConfig
 from silri.configs.serialize import FORMAT, load_config, to_json
-from silri.core.errors import RunFolderError
+from silri.core.errors import RunFolderError, SilriError
 from silri.store.safety import files
+from silri.store.safety.lock import LOCK
 from silri.store.safety.space import check_writable, explained
 
 PACKAGES = ("silri", "jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "metaworld", "mujoco")
@@ -82,6 +85,17 @@ class RunFolder:
             what = "has no config.json" if path.is_dir() else "does not exist"
             raise RunFolderError(f"{path} is no run folder: it {what}; 'silri train' makes one")
         return folder, load_config(folder.config)
+
+    @contextlib.contextmanager
+    def unless_refused(self) -> Iterator[None]:
+        """What is refused inside, before anything happened, is not in the way of the next try."""
+        new = {path.name for path in self.path.iterdir()} == {self.config.name}
+        try:
+            yield
+        except SilriError:
+            if new and {path.name for path in self.path.iterdir()} <= {self.config.name, LOCK}:
+                files.remove_tree(self.path)
+            raise
 
     def write_config(self, config: RunConfig) -> None:
         """The resolved configuration, package versions and git state."""

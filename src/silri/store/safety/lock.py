@@ -9,6 +9,8 @@ from types import TracebackType
 
 from silri.core.errors import RunFolderError
 
+LOCK = ".lock"
+
 
 class FolderLock:
     """Held from construction to :meth:`release`; the kernel releases it when the process dies.
@@ -22,7 +24,7 @@ class FolderLock:
         Raises:
             RunFolderError: if another writer holds it; names its process id.
         """
-        self._path = path = folder / ".lock"
+        self._path = path = folder / LOCK
         # Not one of data.files' primitives: a lock file has no content that a crash could harm.
         self._descriptor: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
