@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from silri.bench.records import SUFFIX, read_table
 from silri.bench.suite import cells
 from silri.bench.suite_file import load_suite
+from silri.cli.main import main
 from tests.source import ROOT
 
 RESULTS = ROOT / "docs" / "results"
@@ -43,6 +45,19 @@ def test_a_table_holds_runs_of_its_suite_and_no_others(path):
     rows = read_table(path)
     assert rows
     assert rows.keys() <= names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [path for path in SUITES if path.parent == RESULTS], ids=str)
+def test_a_report_is_what_its_table_says(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    name = SUITES[path]
+    kept = (RESULTS / name / "report.md").read_text(encoding="utf-8")
+    figures = re.findall(r"\(figures/(\w+)\.png\)", kept)
+    command = ["bench", name, "--report", "--results", str(path.relative_to(ROOT))]
+    assert main([*command, "--report-dir", str(tmp_path), "--figures", *figures]) == 0
+    made = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert made.replace(f" --report-dir {tmp_path}", "") == kept
 
 
 def test_the_source_distribution_leaves_results_out():
