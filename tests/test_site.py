@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from silri.bench.suite_file import built_in_names, load_suite
 from silri.cli.main import VERBS
 from silri.core.errors import UnknownNameError
 from silri.envs.registry import EXPERT_CEILINGS
@@ -103,6 +104,12 @@ def test_people_and_ceilings_are_those_of_the_code():
     assert all(f"- **{name}**: " in text for name in OPERATORS.names())
     rows = dict(re.findall(r"`([\w-]+-v3)` \| ([\d.]+) \|", text))
     assert {task: float(share) for task, share in rows.items()} == EXPERT_CEILINGS
+
+
+def test_the_guide_has_every_suite():
+    text = tables.expand((DOCS / "guides" / "benchmark.md").read_text(encoding="utf-8"))
+    for name in built_in_names():
+        assert f"- `{name}`: {load_suite(name).summary[:20]}" in text
 
 
 def test_no_table_breaks():

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from silri.agents.registry import AGENTS, load_agent
+from silri.bench.suite_file import built_in_names, load_suite
 from silri.cli.main import VERBS
 from silri.core.registry import unknown_name
 from silri.envs.registry import ENVS, EXPERT_CEILINGS
@@ -181,6 +182,11 @@ def envs() -> str:
     return "\n".join(["| name | what it is |", "| --- | --- |", *rows]) if rows else ""
 
 
+def suites() -> str:
+    """Every suite of `silri bench`, and what for."""
+    return "\n".join(f"- `{name}`: {prose(load_suite(name).summary)}" for name in built_in_names())
+
+
 MARKERS: dict[str, Callable[..., str]] = {
     "verbs": verbs,
     "commands": commands,
@@ -191,4 +197,5 @@ MARKERS: dict[str, Callable[..., str]] = {
     "people": people,
     "ceilings": ceilings,
     "envs": envs,
+    "suites": suites,
 }
