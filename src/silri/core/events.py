@@ -99,6 +99,14 @@ class LearningAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
+class RobotWaits:
+    """A robot of several machines stands still between two episodes; ``reason`` says why."""
+
+    env_step: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationBegan:
     """The policy is about to be evaluated; nobody is asked for input meanwhile."""
 
@@ -180,6 +188,7 @@ Event = (
     | EpisodeEnded
     | LearningBegan
     | LearningAdvanced
+    | RobotWaits
     | EvaluationBegan
     | StepTaken
     | EpisodeFinished
@@ -196,7 +205,7 @@ Event = (
 class Subscriber(Protocol):
     """Somebody who listens; must be quick and must not change the run.
 
-    An operator that has ``on_event`` is one too, in a run in one process.
+    An operator that has ``on_event`` is one too.
     """
 
     def on_event(self, event: Event) -> None:

@@ -22,6 +22,7 @@ export function whyNot(state, command) {
   const { holder, you, phase } = state.control;
   if (holder && !you) return `${holder} has control.`;
   if (phase === "ended") return "The run has ended.";
+  if (phase === "away") return "The robot's control loop is away.";
   if (command === "stop") return "";
   if (command === "pause") return phase === "paused" ? "The robot is paused already." : "";
   if (command === "resume") return phase === "paused" ? "" : "The robot is not paused.";
