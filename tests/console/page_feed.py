@@ -101,6 +101,7 @@ class Feed:
         self.received: list[tuple[int, dict]] = []  # (number of the connection, message)
         self.episodes: list[dict] = []
         self.asked: list[str] = []  # paths of pictures
+        self.queries: list[dict] = []  # of the addresses that pages connected to
         self.answers = True  # to pings and inputs
         self.accepts = True
         self._sockets: dict[int, WebSocket] = {}
@@ -166,6 +167,7 @@ class Feed:
             await socket.close(1013)
             return
         await socket.accept()
+        self.queries.append(dict(socket.query_params))
         self._connections += 1
         number = self._connections
         for message in self.greeting:

@@ -76,8 +76,9 @@ class Served:
             response = connection.getresponse()
             return response.status, dict(response.getheaders()), response.read()
 
-    def page(self, *, token=TOKEN, **keywords):
+    def page(self, *, token=TOKEN, robot=None, **keywords):
         query = "" if token is None else f"?token={token}"
+        query += "" if robot is None else f"&robot={robot}"
         return Client(connect(f"ws://127.0.0.1:{self.port}/ws{query}", **keywords))
 
 

@@ -150,6 +150,7 @@ def robot_children(
     """The two processes of a robot; ``leads``: when its loop is done, so is the supervisor."""
     paths = SpoolPaths(spool)
     files.make_dir(spool)
+    files.remove(paths.page)  # of a loop that is gone
     common = (
         *("--spool", str(spool), "--robot", name, "--lifeline", str(lifeline.path)),
         *("--token", str(token), "--address", address),

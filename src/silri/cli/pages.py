@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 from silri.configs.run import RunConfig
 from silri.core.errors import MissingExtraError
 from silri.runtime.cluster.paths import SpoolPaths, read_record
-from silri.store.safety import files
 
 
 class Door(NamedTuple):
@@ -97,8 +96,6 @@ class Pages:
         from silri.console.places import url
 
         robots = [{"name": n, "spool": str(s), "stops": stops} for n, s in spools.items()]
-        for spool in spools.values():
-            files.remove(SpoolPaths(spool).page)  # of loops that are gone
         settings: dict[str, Any] = {"robots": robots, "token": door.token, "host": door.host}
         self.address = url(door.listener, door.token)
         self._listener = door.listener

@@ -144,7 +144,7 @@ class Feed:
     def _on_run(self, message: dict[str, Any]) -> None:
         if self._record is not None:  # the line broke, or another loop goes on: we know it all
             if self.desk.phase_now == "away":
-                self.desk.phase("learning", "the robot gets ready")
+                self.desk.phase("standby", "the robot gets ready")
             return
         record = self._record = RunRecord.read(Path(message["folder"]))
         spec = self._spec = EnvSpec.from_json(message["spec"])

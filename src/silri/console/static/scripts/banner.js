@@ -43,6 +43,8 @@ function words(state) {
       return ["Paused", `${because}${pausedWords(state)}`];
     case "learning":
       return ["The policy learns", `${because}It drives in a moment.`];
+    case "standby":
+      return ["The robot stands by", `${because}It drives in a moment.`];
     case "evaluation":
       return ["Evaluation", "The policy is on its own; nobody helps it now."];
     case "away":

@@ -27,7 +27,7 @@ export function whyNot(state, command) {
   if (command === "pause") return phase === "paused" ? "The robot is paused already." : "";
   if (command === "resume") return phase === "paused" ? "" : "The robot is not paused.";
   if (phase === "evaluation") return "An evaluation decides for itself.";
-  if (phase === "learning") return "No episode is running.";
+  if (phase === "learning" || phase === "standby") return "No episode is running.";
   if (!state.episode || state.steps.length === 0) return "The episode has not begun.";
   if (!RUNNING.has(phase) && phase !== "waiting") return "No episode is running.";
   return "";

@@ -8,7 +8,8 @@ const PHASES = {
   demonstration: "is being shown",
   autonomous: "the policy drives",
   paused: "paused",
-  learning: "gets ready",
+  learning: "the policy learns",
+  standby: "stands by",
   evaluation: "evaluation",
   ended: "has ended",
   away: "is away",
@@ -59,9 +60,12 @@ export class Robots {
       else parts.button.removeAttribute("aria-current");
       parts.button.dataset.phase = robot.ready ? robot.phase : "connecting";
       put(parts.doing, doing(robot, here && control.you));
-      put(parts.success, robot.success === null ? "" : `${Math.round(100 * robot.success)} % alone`);
+      const known = robot.success !== null;
+      put(parts.success, known ? `${Math.round(100 * robot.success)} %` : "");
+      parts.success.title = known ? "Success alone, of its last 20 episodes" : "";
       put(parts.need, what);
       parts.need.hidden = what === "";
+      parts.button.classList.toggle("calls", what !== "");
     }
   }
 

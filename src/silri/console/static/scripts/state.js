@@ -144,6 +144,7 @@ export function whyNotDrive(state) {
   if (phase === "ended") return "The run has ended.";
   if (phase === "away") return "The robot's control loop is away.";
   if (phase === "learning") return "The policy learns: nothing drives now.";
+  if (phase === "standby") return "The robot stands by: nothing drives now.";
   if (phase === "evaluation") return "An evaluation runs: the policy is on its own.";
   return "";
 }
@@ -158,5 +159,5 @@ export function situation(state) {
   const other = holder && !you;
   if (phase === "human" || phase === "demonstration") return other ? "other" : "you";
   if (phase === "waiting") return other ? "other-waits" : "turn";
-  return phase === "autonomous" ? "policy" : phase; // paused, learning, evaluation, ended, away
+  return phase === "autonomous" ? "policy" : phase; // paused, learning, standby, evaluation, ended, away
 }
