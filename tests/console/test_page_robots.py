@@ -50,9 +50,16 @@ def test_the_bar_says_who_drives_and_where_somebody_is_needed(open_page, several
     more = {"holder": "page-7", "success": None}
     several.say(board(robot("robot-1", "paused"), robot("arm-b", "human", **more)))
     until(page, "silri.state.robots[0].phase === 'paused'")
-    assert text(page, "robot-1", "need") == "needs you"
+    assert page.is_hidden("#robots [data-robot=robot-1] .need")  # the page shows it, and larger
+    assert page.is_hidden("#robots [data-robot=arm-b] .need")
     assert text(page, "arm-b", "doing") == "page-7 drives"
     assert text(page, "arm-b", "success") == ""
+    several.say(board(robot("robot-1"), robot("arm-b", "waiting")))
+    until(page, "silri.state.robots[1].phase === 'waiting'")
+    assert text(page, "arm-b", "need") == "needs you"
+    several.say(board(robot("robot-1", "human"), robot("arm-b", "human", coach="let_go")))
+    until(page, "silri.state.robots[1].coach === 'let_go'")
+    assert page.is_hidden("#robots [data-robot=arm-b] .need")  # whoever drives it is told
     several.say(board(robot("robot-1", "away"), robot("arm-b", ready=False)))
     until(page, "silri.state.robots[0].phase === 'away'")
     assert (text(page, "robot-1", "doing"), text(page, "arm-b", "doing")) == ("is away", "starts")

@@ -7,9 +7,11 @@ import json
 
 import numpy as np
 import pytest
+from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed
 
 from silri.configs.serialize import FORMAT, to_json
+from silri.console.app import serve
 from silri.console.desk import Desk
 from silri.console.feed import Feed
 from silri.console.line import Line
@@ -22,6 +24,7 @@ from silri.runtime.cluster.paths import SpoolPaths, write_record
 from tests.console.served import HELLO, Served
 from tests.fakes.point import PointMass
 from tests.fakes.runs import tiny_run
+from tests.runtime.cluster.processes import wait_until
 
 UNKNOWN = "there is no robot 'robot-9' here; there is robot-1, robot-2"
 
@@ -66,11 +69,39 @@ def test_leaving_a_robot_lets_it_go_and_leaves_the_other_alone(two):
             page.input()
             page.input((0, 0, 0, 0), hold=False)  # what a page says when it switches
             page.hear("pong")
-        while two.to_run[-1]["kind"] != "lost":
-            pass
+        wait_until(lambda: two.to_run[-1]["kind"] == "lost", 10)
         kinds = [(m["kind"], m.get("hold")) for m in two.to_run]
         assert kinds == [("input", True), ("input", False), ("lost", None)]
         assert [m["kind"] for m in two.to_second] == ["input"]
+
+
+class HungUp:
+    """A WebSocket that takes nothing more, while what came last is still to be read."""
+
+    def __init__(self, *messages):
+        self.messages = [json.dumps(each) for each in messages]
+
+    async def send_text(self, text):
+        raise WebSocketDisconnect(1006)
+
+    async def receive(self):
+        await asyncio.sleep(0.01)
+        if not self.messages:
+            return {"type": "websocket.disconnect"}
+        return {"type": "websocket.receive", "text": self.messages.pop(0)}
+
+
+def test_what_a_page_says_last_is_heard(two):
+    """It lets go and closes at once, while the server is about to write to it."""
+    axes = {"time": 0, "axes": [0, 0, 0, 0]}
+    drives = {"type": "input", "sequence": 1, "hold": True, **axes}
+    socket = HungUp(drives, drives | {"sequence": 2, "hold": False})
+    asyncio.run_coroutine_threadsafe(serve(two.desk, two.console.board, socket), two.loop).result()
+    assert [(m["kind"], m.get("hold")) for m in two.to_run] == [
+        ("input", True),
+        ("input", False),
+        ("lost", None),
+    ]
 
 
 def test_a_robot_that_is_not_here_is_named(two):

@@ -97,10 +97,13 @@ def test_the_bar_shows_both_and_one_asks_for_a_demonstration(page, run):
     until(page, "silri.state.robots.every((r) => r.ready)", 240)
     until(page, "silri.state.robots.some((r) => r.phase === 'waiting')", 120)
     (asks,) = [r["name"] for r in board(page).values() if r["phase"] == "waiting"]
+    (other,) = set(board(page)) - {asks}
+    show(page, other)
+    assert page.inner_text(f"[data-robot={asks}] .need") == "needs you"
+    assert page.inner_text("#who") == "The robot stands by"
     page.click(f"#robots [data-robot={asks}]")
     until(page, f"silri.state.hello !== null && silri.state.hello.robot === '{asks}'", 60)
     until(page, "document.body.dataset.situation === 'turn'", 60)
-    assert page.inner_text(f"[data-robot={asks}] .need") == "needs you"
     page.keyboard.down("ArrowRight")
     until(page, "silri.state.steps.length >= 5", 60)
     page.keyboard.press("Enter")  # a success, for whoever says so
@@ -174,6 +177,20 @@ def test_a_killed_loop_comes_back_on_the_open_page(page, run):
     assert record["pid"] == known["pid"] == loops["robot-1"].pid
     assert record["steps"] > known["steps"]
     assert before["robot-1"]["ready"]
+
+
+def test_a_killed_console_serves_the_same_page(page, run):
+    show(page, "robot-1")
+    loops = {each.pid for each in run[0].members("control loop")}
+    (console,) = [p for p in run[0].processes() if "silri.console.server" in p.cmdline()]
+    until(page, "document.body.dataset.situation === 'policy'", 60)
+    console.send_signal(signal.SIGKILL)
+    until(page, "document.body.dataset.situation === 'lost'", 10)
+    until(page, "document.body.dataset.situation === 'policy'", 60)
+    assert page.evaluate("silri.state.robot") == "robot-1"
+    drive(page, "Space", steps=2)
+    page.keyboard.up("Space")
+    assert {each.pid for each in run[0].members("control loop")} == loops
 
 
 def test_stop_on_the_page_saves_and_ends_the_run(page, run):

@@ -189,7 +189,7 @@ class Routes:
             await websocket.send_json(gone)
             await websocket.close(GONE)
             return
-        await _serve(desk, board, websocket)
+        await serve(desk, board, websocket)
 
     def guarded(self, answer: Answer) -> Answer:
         """``answer`` for those who show the token, errors as JSON; 404 for others."""
@@ -240,16 +240,17 @@ def _camera(query: Mapping[str, str]) -> int:
     return int(text)
 
 
-async def _serve(desk: Desk, board: Board, websocket: WebSocket) -> None:
+async def serve(desk: Desk, board: Board, websocket: WebSocket) -> None:
     """One page, from its coming to its going: it shows one robot, and drives no other."""
     page = desk.come(board.message() if len(board.stations) > 1 else None)
-    tasks = [
-        asyncio.create_task(_read(desk, page, websocket)),
-        asyncio.create_task(_write(desk, page, websocket)),
-        asyncio.create_task(page.hopeless.wait()),
-    ]
+    read = asyncio.create_task(_read(desk, page, websocket))
+    write = asyncio.create_task(_write(desk, page, websocket))
+    tasks = [read, write, asyncio.create_task(page.hopeless.wait())]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if write in done and write.exception() is None:
+            # It is gone, but what it said last is yet to be read: that it lets go, say.
+            await asyncio.wait([read], timeout=CLOSE_S)
     finally:
         desk.leave(page)
         for task in tasks:

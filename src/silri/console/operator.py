@@ -186,8 +186,8 @@ class WebOperator:
 
     def close(self) -> None:
         """Say that the run is over, and end the console with it, if it is ours."""
-        ended = "the run is over" if self._spool is None else "this robot's control loop has ended"
-        self._teller.phase("ended", ended)
+        if self._spool is None:  # a robot's loop has said so itself, or goes on in another process
+            self._teller.phase("ended", "the run is over")
         self._link.close()
         if self._child is not None:
             self._child.close()

@@ -98,7 +98,7 @@ class Teller:
         elif isinstance(event, LearningBegan):
             self.phase("learning", f"{event.stage}: {event.updates:,} updates before it acts again")
         elif isinstance(event, RobotWaits):
-            self.phase("standby", event.reason)
+            self.phase("ended" if event.over else "standby", event.reason)
         elif isinstance(event, EvaluationBegan):
             self.phase("evaluation", "the robot is tested on its own")
         elif isinstance(event, Evaluated | LearnerUpdated):

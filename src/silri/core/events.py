@@ -100,10 +100,17 @@ class LearningAdvanced:
 
 @dataclass(frozen=True, slots=True)
 class RobotWaits:
-    """A robot of several machines stands still between two episodes; ``reason`` says why."""
+    """A robot of a cluster run stands still between two episodes.
+
+    Attributes:
+        env_step: training steps so far.
+        reason: what it waits for.
+        over: it drives no more in this session.
+    """
 
     env_step: int
     reason: str
+    over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -493,7 +493,12 @@ def test_what_a_robot_waits_for_is_said(tmp_path):
     stop.hook = lambda: cell.publish(0) if stop.asked == 30 else None
     cell.loop(stop=stop).run()
     reasons = [event.reason for event in cell.recorder.of(RobotWaits)]
-    assert reasons == ["the robot gets ready", "waiting for parameters"]
+    assert reasons == [
+        "the robot gets ready",
+        "it waits for the learner's policy",
+        "this robot has stopped",
+    ]
+    assert [event.over for event in cell.recorder.of(RobotWaits)] == [False, False, True]
 
 
 # -- subscribers and commands ----------------------------------------------------------------------

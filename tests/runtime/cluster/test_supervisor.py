@@ -267,7 +267,7 @@ def test_some_are_stopped_before_others(team):
 
 
 def test_a_person_who_says_stop_means_everybody(team):
-    both = team(Child("robot", python("raise SystemExit(130)"), None), Child("b", ["true"], None))
+    both = team(Child("robot", python("raise SystemExit(100)"), None), Child("b", ["true"], None))
     both.poll()
     assert both.ended() == ["robot was told to stop"]
     assert both.supervisor.over

@@ -164,6 +164,7 @@ class RobotLoop:
                 self.spool.check_room(_largest(self._spec))
                 self._before_episode()
                 task()
+            self._notify(RobotWaits(self._counts["steps"], "this robot has stopped", over=True))
         finally:
             self._beat("stopped", force=True)
             close_env(self._env, lambda text: self._alarm(text, {}))
@@ -198,7 +199,8 @@ class RobotLoop:
         lag = orders.get("lag")
         note = f"the learner is {lag} steps behind" if ready else "waiting for parameters"
         if note != self._note:
-            self._notify(RobotWaits(self._counts["steps"], note))
+            reason = note if ready else "it waits for the learner's policy"
+            self._notify(RobotWaits(self._counts["steps"], reason))
         self._beat(note)
 
     # -- what may be ordered ----------------------------------------------------------------------

@@ -16,7 +16,7 @@ from silri.runtime.cluster.paths import read_record
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0  # before a restart
 STEADY_S = 30.0  # who lived so long is started again without delay
 CRASHES = 10  # in a row: it will not get better by itself
-STOPPED = 130  # exit code: a person has said 'stop', and means everything here
+STOPPED = 100  # exit code: a person has said 'stop', and means everything here
 USAGE = 2  # exit code: wrong input, which a restart does not mend
 TAIL = 15  # lines of a log that are shown
 

@@ -44,7 +44,7 @@ function words(state) {
     case "learning":
       return ["The policy learns", `${because}It drives in a moment.`];
     case "standby":
-      return ["The robot stands by", `${because}It drives in a moment.`];
+      return ["The robot stands by", because];
     case "evaluation":
       return ["Evaluation", "The policy is on its own; nobody helps it now."];
     case "away":

@@ -182,7 +182,7 @@ function greet() {
   put($("run-facts"), [hello.agent, hello.env].join(" · "));
   if (!state.replay) scene.arrange(hello.cameras);
   library.refresh(0);
-  curves.refresh();
+  shown();
   if (hello.mode === "replay" && settings.tab === "why" && !state.replay) choose("episodes");
   changed();
 }
@@ -200,7 +200,7 @@ function choose(tab) {
 function shown() {
   panels.refresh();
   curves.refresh();
-  if ($("map").offsetParent !== null) map.shown();
+  if ($("map").offsetParent !== null && state.hello) map.shown();
   banner.render();
 }
 

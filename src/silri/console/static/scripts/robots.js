@@ -14,6 +14,7 @@ const PHASES = {
   ended: "has ended",
   away: "is away",
 };
+const CALLS = new Set(["take_over", "start_over"]); // of the coach's advice
 const NEEDS = new Set(["waiting", "paused"]); // phases in which a robot stands still for a person
 
 /** What a robot does, in a few words. */
@@ -23,11 +24,11 @@ export function doing(robot, shown) {
   return PHASES[robot.phase] || robot.phase;
 }
 
-/** Why somebody should look there, or "". */
+/** Why somebody should go there, or "". */
 export function need(robot) {
   if (!robot.ready) return "";
   if (NEEDS.has(robot.phase)) return "needs you";
-  return robot.coach ? ADVICE[robot.coach] || "" : "";
+  return CALLS.has(robot.coach) ? ADVICE[robot.coach] : "";
 }
 
 export class Robots {
@@ -55,7 +56,7 @@ export class Robots {
     for (const robot of robots) {
       const parts = this.buttons.get(robot.name);
       const here = robot.name === shown;
-      const what = need(robot);
+      const what = here ? "" : need(robot); // of the one that is shown the page says it larger
       if (here) parts.button.setAttribute("aria-current", "true");
       else parts.button.removeAttribute("aria-current");
       parts.button.dataset.phase = robot.ready ? robot.phase : "connecting";
