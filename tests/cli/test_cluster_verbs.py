@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from silri.cli import cluster, process
+from silri.cli import cluster, pages, process
 from silri.cli.cluster import check_name, free_port
+from silri.cli.pages import PageFlags
 from silri.core.clock import FakeClock
 from silri.core.errors import ConfigError, MissingExtraError
-from silri.runtime.cluster.paths import SpoolPaths, read_record
+from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
 from silri.runtime.cluster.security import ensure_token
 from tests.cli.conftest import POINT, SMALL
 
@@ -56,14 +57,6 @@ def assert_nothing_made():
 
 LEARNER = ["learner", "--agent", "hg_dagger", *POINT, *SMALL]
 TRAIN = ["train", "--agent", "hg_dagger", *POINT, *SMALL, "--runtime"]
-
-
-@pytest.mark.parametrize(
-    "verb", [["learner"], ["train", "--runtime", "cluster"]], ids=["learner", "train"]
-)
-def test_a_page_drives_one_robot_in_one_process(silri, verb):
-    assert silri(*verb, "--agent", "hg_dagger", "--operator", "web") == 2
-    assert "operator 'web' drives one robot in one process so far" in said(silri)
 
 
 def test_robots_of_a_cluster_are_not_filmed(silri):
@@ -236,7 +229,8 @@ def test_what_is_wrong_with_a_resumed_run_changes_nothing(silri, started):
 def test_what_a_learner_starts(silri, home, started):
     flags = ["--robots", "2", "--listen", "127.0.0.2", "--port", "7000", "--ray-port", "7001"]
     assert silri(*LEARNER, *flags, "--out", "run") == 0
-    ((folder, config, ports, token, names),) = started
+    ((folder, config, ports, token, names, door),) = started
+    assert door is None
     assert (folder.path, config.steps) == (Path("run"), 30)
     assert (ports.address, ports.internal) == ("127.0.0.2:7000", 7001)
     assert (token, names) == (home / ".silri/token", ["robot-1", "robot-2"])
@@ -249,7 +243,7 @@ def test_a_learner_waits_for_robots_of_others(silri, started):
 
 def test_what_a_cluster_run_starts(silri, started):
     assert silri(*TRAIN, "cluster", "--robots", "3", "--out", "run") == 0
-    ((_, _, ports, _, names),) = started
+    ((_, _, ports, _, names, _),) = started
     assert ports.host == "127.0.0.1"
     assert ports.client != ports.internal
     assert names == ["robot-1", "robot-2", "robot-3"]
@@ -260,10 +254,59 @@ def test_what_a_robot_starts(silri, home, started, monkeypatch):
     assert silri("actor", "--address", "10.0.0.5:7000") == 0
     assert silri("actor", "--name", "left_arm-2", "--spool", "here", "--token", "t") == 0
     ours = home / ".silri"
+    page = PageFlags("127.0.0.1", 8420, None, "--page-")
     assert started == [
-        (ours / "spool/cell-7", "cell-7", "10.0.0.5:7000", ours / "token"),
-        (Path("here").absolute(), "left_arm-2", "127.0.0.1:10001", Path("t")),
+        (ours / "spool/cell-7", "cell-7", "10.0.0.5:7000", ours / "token", page),
+        (Path("here").absolute(), "left_arm-2", "127.0.0.1:10001", Path("t"), page),
     ]
+    assert silri("actor", "--page-port", "9000", "--page-host", "10.0.0.7") == 0
+    assert started[-1][-1] == PageFlags("10.0.0.7", 9000, None, "--page-")
+    assert silri("actor", "--page-port", "99999") == 2
+    assert "--page-port takes a number from 0 to 65535, got 99999" in said(silri)
+
+
+WEB = ["--agent", "hg_dagger", *POINT[:4], *SMALL, "--operator", "web"]
+
+
+def test_a_page_is_held_before_there_is_a_folder(silri, started):
+    """Once, for all robots of this machine; none where there is no robot."""
+    train = ["train", "--runtime", "cluster", *WEB]
+    assert silri(*train, "--robots", "2", "--operator.port", "0", "--out", "first") == 0
+    with started[-1][5].listener as listener:
+        port = listener.getsockname()[1]
+        assert len(started[-1][5].token) >= 32
+        more = ["--operator.port", str(port), "--out", "run"]
+        assert silri(*train, *more) == 2
+        assert f"port {port} is taken; give another one, --operator.port {port + 1}" in said(silri)
+        assert not Path("run").exists()
+        assert silri("learner", *WEB, *more) == 0  # robots elsewhere serve their own
+        assert started[-1][5] is None
+    assert silri(*train, "--operator.host", "203.0.113.7", "--out", "no") == 2
+    assert "could drive the robot: give --operator.token-file" in said(silri)
+    assert not Path("no").exists()
+
+
+def test_a_robot_serves_a_page_when_its_learner_wants_one(tmp_path, monkeypatch):
+    """The learner's configuration comes later; the port is this machine's affair."""
+    made = []
+    monkeypatch.setattr(pages, "Pages", lambda *a, **k: made.append((a, k)))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        flags = PageFlags("127.0.0.1", taken.getsockname()[1], None, "--page-")
+        late = pages.LatePages(flags, tmp_path, "arm", None)
+        late.look()
+        write_record(SpoolPaths(tmp_path).setup, {"run": {"operator": {"name": "web"}}})
+        with pytest.raises(ConfigError, match=r"is taken; give another one, --page-port \d+ say"):
+            late.look()
+    late = pages.LatePages(flags._replace(port=0), tmp_path, "arm", 3)
+    late.look()
+    late.look()
+    (((door, spools, log, core), more),) = made
+    door.listener.close()
+    assert (spools, log, core) == ({"arm": tmp_path}, tmp_path / "console.log", 3)
+    assert more == {"stops": "robot"}
+    write_record(SpoolPaths(tmp_path).setup, {"run": {"operator": {"name": "steady"}}})
+    pages.LatePages(flags, tmp_path, "arm", None).look()
+    assert len(made) == 1
 
 
 def test_help_is_there(silri):

@@ -49,7 +49,7 @@ class Errors(list):
 
     def _console(self, message) -> None:
         # Reading pixels is the tests' doing.
-        allowed = ("WebSocket connection", "net::ERR_CONNECTION", "willReadFrequently")
+        allowed = ("WebSocket connection", "net::ERR_", "willReadFrequently")
         if message.type in ("error", "warning") and not any(t in message.text for t in allowed):
             self.append(f"{message.type}: {message.text}")
 

@@ -101,6 +101,7 @@ class Feed:
         self.received: list[tuple[int, dict]] = []  # (number of the connection, message)
         self.episodes: list[dict] = []
         self.asked: list[str] = []  # paths of pictures
+        self.queries: list[dict] = []  # of the addresses that pages connected to
         self.answers = True  # to pings and inputs
         self.accepts = True
         self._sockets: dict[int, WebSocket] = {}
@@ -166,6 +167,7 @@ class Feed:
             await socket.close(1013)
             return
         await socket.accept()
+        self.queries.append(dict(socket.query_params))
         self._connections += 1
         number = self._connections
         for message in self.greeting:
@@ -173,12 +175,17 @@ class Feed:
         self._sockets[number] = socket
         with suppress(WebSocketDisconnect):
             while True:
-                message = await socket.receive_json()
+                received = await socket.receive()
+                if received["type"] != "websocket.receive":
+                    break
+                message = json.loads(received["text"])
                 self.received.append((number, message))
                 if self.answers and message["type"] in ("ping", "input"):
                     pong = {key: message[key] for key in ("sequence", "time")}
                     applied = message["sequence"] if message["type"] == "input" else 0
-                    await socket.send_json({"type": "pong", **pong, "applied": applied})
+                    # Whoever has hung up is not told, but heard to the end.
+                    with suppress(WebSocketDisconnect):
+                        await socket.send_json({"type": "pong", **pong, "applied": applied})
         self._sockets.pop(number, None)
         self.received.append((number, {"type": "gone"}))
 

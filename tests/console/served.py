@@ -14,7 +14,7 @@ from websockets.sync.client import connect
 
 from silri.console.app import Console
 from silri.console.desk import Desk
-from silri.console.server import make_server
+from silri.console.server import Stored, make_server
 
 TOKEN = "a-token-that-nobody-guesses-0123456789"
 HELLO = {
@@ -33,11 +33,12 @@ POINTS = [{"env_step": 7, "success": 0.5}]
 class Served:
     """A console without a run: what would go to the run is in ``to_run``."""
 
-    def __init__(self, *, hello=HELLO, archive=None, now=time.monotonic):
+    def __init__(self, *, hello=HELLO, archive=None, others=None, now=time.monotonic):
         self.to_run, self.wanted = [], []
         self.desk = Desk(self.to_run.append, self.wanted.append, now)
-        self.console = Console(self.desk, TOKEN, "127.0.0.1")
-        self.console.archive = archive
+        self.station = Stored(self.desk, archive)
+        stations = {"robot-1": self.station, **(others or {})}
+        self.console = Console(stations, TOKEN, "127.0.0.1")
         self.server = make_server(self.console)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -75,8 +76,9 @@ class Served:
             response = connection.getresponse()
             return response.status, dict(response.getheaders()), response.read()
 
-    def page(self, *, token=TOKEN, **keywords):
+    def page(self, *, token=TOKEN, robot=None, **keywords):
         query = "" if token is None else f"?token={token}"
+        query += "" if robot is None else f"&robot={robot}"
         return Client(connect(f"ws://127.0.0.1:{self.port}/ws{query}", **keywords))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from silri.configs.run import RunConfig
+from silri.console.line import find
 from silri.console.link import RunLink
 from silri.console.operator import WebConfig, WebOperator
 from silri.console.wire import pack, receive
@@ -22,6 +23,7 @@ from silri.core.protocols import OperatorView
 from silri.core.transition import Transition
 from silri.intervention.operators import OperatorContext
 from silri.intervention.registry import create_operator
+from silri.runtime.cluster.paths import SpoolPaths
 from tests.fakes.point import PointMass
 
 SPEC = PointMass().env_spec
@@ -282,6 +284,24 @@ def test_others_may_come_only_with_a_token_of_your_own(tmp_path):
     file.chmod(0o644)
     with pytest.raises(ConfigError, match="can be read by others"):
         create(port=0, token_file=str(file))
+
+
+def test_in_a_cluster_run_the_supervisor_holds_the_port(tmp_path):
+    """The process leaves where its console finds it, for nobody else to read, and opens no page."""
+    lines = []
+    for _ in range(2):  # the second one has come again
+        context = OperatorContext(SPEC.action, "web", 8, spool=tmp_path)
+        operator = create_operator(WebConfig(host="203.0.113.7"), context)
+        assert operator.announcement == ""
+        operator.on_event(RunBegan(str(tmp_path), SPEC, (), True, CommandQueue()))
+        assert SpoolPaths(tmp_path).page.stat().st_mode & 0o777 == 0o600
+        lines.append(find(tmp_path))
+        with socket.create_connection(("127.0.0.1", lines[-1].port)) as line:
+            line.sendall(pack({"kind": "hello", "token": lines[-1].secret}))
+            assert receive(line, 1 << 20)["kind"] == "run"
+        operator.close()
+    assert lines[0].secret != lines[1].secret
+    assert [path.name for path in tmp_path.iterdir()] == ["page.json"]
 
 
 def test_every_start_has_a_token_of_its_own():

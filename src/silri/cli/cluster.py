@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from silri.cli.main import DONE, INTERRUPTED
+from silri.cli.pages import Door, LatePages, PageFlags, Pages
 from silri.cli.terminal.signals import stop_on_signal
 from silri.configs.run import RunConfig
 from silri.core.clock import MonotonicClock
@@ -56,17 +57,12 @@ def check_run(config: RunConfig, token: Path) -> None:
     """What can be known to be wrong before there is a run folder.
 
     Raises:
-        ConfigError: the agent does not learn online, the operator cannot serve several robots,
-            evaluations are to be filmed, or the token is not safe.
+        ConfigError: the agent does not learn online, evaluations are to be filmed, or the token is
+            not safe.
         UsageError: authentication is turned off.
         MissingExtraError: Ray is not installed.
     """
     check_learns(config)
-    if config.operator_name == "web":
-        raise ConfigError(
-            "operator 'web' drives one robot in one process so far: use 'silri train' without "
-            "--runtime cluster"
-        )
     if config.evaluation.videos:
         raise ConfigError(
             "evaluation.videos films runs in one process so far: leave it out here, and film the "
@@ -77,9 +73,17 @@ def check_run(config: RunConfig, token: Path) -> None:
 
 
 def run_learner(
-    folder: RunFolder, config: RunConfig, ports: Ports, token: Path, robots: Sequence[str]
+    folder: RunFolder,
+    config: RunConfig,
+    ports: Ports,
+    token: Path,
+    robots: Sequence[str],
+    door: Door | None = None,
 ) -> int:
-    """Supervise a learner, its link, and robots on this machine; returns the exit code."""
+    """Supervise a learner, its link, and robots on this machine; returns the exit code.
+
+    ``door`` is where the robots' page comes in, if they have one.
+    """
     live = LivePaths(folder.path)
     files.make_dir(live.logs)
     with stop_on_signal() as stop, contextlib.ExitStack() as stack:
@@ -98,8 +102,8 @@ def run_learner(
             Child("link", link, None, heartbeat=live.link, patience_s=LINK_PATIENCE_S),
             Child("learner", learner, None, leads=True, grace_s=60.0),
         ]
-        for name in robots:
-            spool = live.folder / "robots" / name
+        spools = {name: live.folder / "robots" / name for name in robots}
+        for name, spool in spools.items():
             files.make_dir(spool)
             # So that it compiles while Ray starts, and knows whose robot it is.
             write_record(SpoolPaths(spool).setup, read_record(live.setup), durable=True)
@@ -107,21 +111,29 @@ def run_learner(
                 spool, name, ports.address, token, lifeline, core, leads=False
             )
         stack.callback(stop_head, live.ray)  # if the link could not do it
+        if door is not None:
+            log = folder.path / "console.log"
+            stack.callback(Pages(door, spools, log, core, stops="run").close)
         return _supervise(Supervisor(children, MonotonicClock()), stop)
 
 
-def run_robot(spool: Path, name: str, address: str, token: Path) -> int:
-    """Supervise the control loop and the uplink of one robot; returns the exit code."""
+def run_robot(spool: Path, name: str, address: str, token: Path, page: PageFlags) -> int:
+    """Supervise the control loop and the uplink of one robot; returns the exit code.
+
+    ``page`` is what it serves its page with, if the learner wants one.
+    """
     check_token(token)
     import_ray()
     files.make_dir(spool)
     lifeline = Lifeline(spool)
     core = control_core()
     children = robot_children(spool, name, address, token, lifeline, core, leads=True)
+    pages = LatePages(page, spool, name, core)
     with stop_on_signal() as stop:
         try:
-            return _supervise(Supervisor(children, MonotonicClock()), stop)
+            return _supervise(Supervisor(children, MonotonicClock()), stop, pages.look)
         finally:
+            pages.close()
             lifeline.release()
 
 
@@ -138,6 +150,7 @@ def robot_children(
     """The two processes of a robot; ``leads``: when its loop is done, so is the supervisor."""
     paths = SpoolPaths(spool)
     files.make_dir(spool)
+    files.remove(paths.page)  # of a loop that is gone
     common = (
         *("--spool", str(spool), "--robot", name, "--lifeline", str(lifeline.path)),
         *("--token", str(token), "--address", address),
@@ -185,19 +198,24 @@ def _core(core: int | None) -> tuple[str, ...]:
     return () if core is None else ("--core", str(core))
 
 
-def _supervise(supervisor: Supervisor, stop: Callable[[], bool]) -> int:
+def _supervise(
+    supervisor: Supervisor, stop: Callable[[], bool], look: Callable[[], None] = lambda: None
+) -> int:
     clock = MonotonicClock()
-    while not (stop() or supervisor.finished or supervisor.failed):
-        for message in supervisor.poll():
-            print(message, file=sys.stderr, flush=True)
-        clock.sleep(POLL_S)
-    # Robots first: the uplinks then send what they have to a hub that is still there.
-    supervisor.stop(lambda name: name.endswith("control loop"))
-    supervisor.stop(lambda name: name.endswith("uplink"))
-    supervisor.stop(lambda name: name == "learner")
-    if supervisor.finished:
-        clock.sleep(LAST_WORDS_S)
-    supervisor.stop()
+    try:
+        while not (stop() or supervisor.over):
+            look()
+            for message in supervisor.poll():
+                print(message, file=sys.stderr, flush=True)
+            clock.sleep(POLL_S)
+    finally:
+        # Robots first: the uplinks then send what they have to a hub that is still there.
+        supervisor.stop(lambda name: name.endswith("control loop"))
+        supervisor.stop(lambda name: name.endswith("uplink"))
+        supervisor.stop(lambda name: name == "learner")
+        if supervisor.finished:
+            clock.sleep(LAST_WORDS_S)
+        supervisor.stop()
     if supervisor.failed:
         code, text = supervisor.failed
         print(text, file=sys.stderr)

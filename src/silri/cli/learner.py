@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from silri.api.training import check_offline
-from silri.cli.train import Arguments, open_run
+from silri.cli.train import Arguments, open_for_robots, open_run
 from silri.core.errors import ConfigError, UsageError
 from silri.runtime.starting.backend import prepare_jax
 
@@ -35,12 +34,13 @@ def main(arguments: list[str]) -> int:
     from silri.runtime.cluster.security import default_token_path
 
     prepare_jax(decides=True)  # the learner is a process of its own
-    folder, config, chosen, _ = open_run(
-        arguments, LearnerArguments, "silri learner", DESCRIPTION, _check, check_offline
+    folder, config, chosen, door = open_run(
+        arguments, LearnerArguments, "silri learner", DESCRIPTION, _check, open_for_robots
     )
     ports = Ports(chosen.listen, chosen.port, chosen.ray_port)
     names = [f"robot-{number}" for number in range(1, chosen.robots + 1)]
-    return run_learner(folder, config, ports, chosen.token or default_token_path(), names)
+    token = chosen.token or default_token_path()
+    return run_learner(folder, config, ports, token, names, door)
 
 
 def _check(chosen: LearnerArguments) -> None:

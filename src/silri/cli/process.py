@@ -128,13 +128,14 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
     from silri.runtime.cluster.control import RobotLoop
     from silri.runtime.cluster.spec import check_same_spec
     from silri.runtime.cluster.spool import Spool
+    from silri.runtime.cluster.supervisor import STOPPED
     from silri.runtime.starting.backend import prepare_jax
     from silri.runtime.starting.opening import open_env_and_operator
 
     prepare_jax(decides=True)
     config = from_versioned(setup["run"], setup.get("format"), str(paths.setup))
     kept = with_kept_classifier(config, chosen.spool)
-    env, operator = open_env_and_operator(kept, learns=False)
+    env, operator = open_env_and_operator(kept, learns=False, spool=chosen.spool)
     if "spec" in setup:
         check_same_spec(chosen.robot, env.env_spec.to_json(), setup["spec"])
 
@@ -143,7 +144,7 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
             favour_control(chosen.core, fifo=True)
 
     spool = Spool(chosen.spool, chosen.robot)
-    RobotLoop(
+    loop = RobotLoop(
         config,
         spool,
         env,
@@ -152,8 +153,9 @@ def _control(chosen: argparse.Namespace, stop: Stop) -> int:
         stop,
         evaluate=evaluation_of(config.evaluation),
         before_episode=precedence,
-    ).run()
-    return DONE
+    )
+    loop.run()
+    return STOPPED if loop.commands.stopping else DONE
 
 
 def _learn(chosen: argparse.Namespace, stop: Stop) -> int:

@@ -31,6 +31,7 @@ from silri.runtime.starting.backend import prepare_jax
 from silri.runtime.starting.opening import open_env_and_operator
 
 if TYPE_CHECKING:
+    from silri.cli.pages import Door
     from silri.runtime.cluster.learner import Learner
 
 RUNTIMES = ("local", "cluster")
@@ -73,15 +74,28 @@ def main(arguments: list[str]) -> int:
             taken.rest, Arguments, "silri train", DESCRIPTION, _check_local, _open
         )
         return run(folder, config, env, operator)
-    folder, config, chosen, _ = open_run(
-        taken.rest, Arguments, "silri train", DESCRIPTION, _check_cluster, check_offline
+    return _train_cluster(taken.rest)
+
+
+def _train_cluster(arguments: list[str]) -> int:
+    """A learner and robots, all on this machine."""
+    folder, config, chosen, door = open_run(
+        arguments, Arguments, "silri train", DESCRIPTION, _check_cluster, open_for_robots
     )
     from silri.cli.cluster import Ports, free_port, run_learner
     from silri.runtime.cluster.security import default_token_path
 
     ports = Ports("127.0.0.1", free_port(), free_port())
     names = [f"robot-{number}" for number in range(1, chosen.robots + 1)]
-    return run_learner(folder, config, ports, default_token_path(), names)
+    return run_learner(folder, config, ports, default_token_path(), names, door)
+
+
+def open_for_robots(config: RunConfig, chosen: Arguments) -> Door | None:
+    """What a learner holds before there is a folder: where the page of its robots comes in."""
+    from silri.cli.pages import door_of
+
+    check_offline(config)
+    return door_of(config, chosen.robots)
 
 
 def _check_local(chosen: Arguments) -> None:
@@ -104,7 +118,7 @@ def open_run(
     prog: str,
     description: str,
     check: Callable[[Flags], None],
-    prepare: Callable[[RunConfig], Prepared],
+    prepare: Callable[[RunConfig, Flags], Prepared],
 ) -> tuple[RunFolder, RunConfig, Flags, Prepared]:
     """A new run, or with ``--resume`` the one that is there, and the verb's own flags.
 
@@ -122,7 +136,7 @@ def open_run(
         )
         check(chosen)
         _check_resumed(stored, chosen)
-        prepared = prepare(with_kept_classifier(chosen.config, folder.path))
+        prepared = prepare(with_kept_classifier(chosen.config, folder.path), chosen)
         if chosen.config.steps != stored.steps:
             folder.write_config(chosen.config)
         return folder, chosen.config, chosen, prepared
@@ -136,7 +150,7 @@ def open_run(
     check(chosen)
     out = chosen.out or default_folder(chosen.config)
     RunFolder.check_free(out)
-    prepared = prepare(chosen.config)
+    prepared = prepare(chosen.config, chosen)
     return RunFolder.create(out, chosen.config), chosen.config, chosen, prepared
 
 
@@ -188,8 +202,9 @@ def _learn(
     return DONE
 
 
-def _open(config: RunConfig) -> tuple[Env, Operator]:
+def _open(config: RunConfig, chosen: Arguments) -> tuple[Env, Operator]:
     """Both, checked before there is a folder, which would be in the way then."""
+    del chosen
     check_offline(config)
     return open_env_and_operator(config)
 

@@ -21,6 +21,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from silri.console.board import Board, Station
 from silri.console.desk import Desk, Page
 from silri.console.drawing.mirror import step_back
 from silri.console.stored.archive import Archive
@@ -36,6 +37,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 CLOSE_S = 1.0  # for a page that is let go to hear of it
+GONE = 4404  # why a WebSocket ends: there is no such robot
 _DAY_S = 86_400
 
 Result = TypeVar("Result")
@@ -46,20 +48,18 @@ class Console:
     """Everything that the routes need.
 
     Attributes:
-        desk: of the pages.
-        archive: of the run; None while it is not known.
+        board: of the robots.
     """
 
-    def __init__(self, desk: Desk, token: str, host: str) -> None:
-        """Serve ``desk``.
+    def __init__(self, stations: Mapping[str, Station], token: str, host: str) -> None:
+        """Serve robots.
 
         Args:
-            desk: of the pages.
+            stations: by their names.
             token: that a page must show.
             host: address that is listened on; pages may come by it, or by loopback.
         """
-        self.desk = desk
-        self.archive: Archive | None = None
+        self.board = Board(stations)
         self._token = token.encode()
         self._hosts = LOOPBACK | {host}
         # Cookies know no ports: two consoles on one machine must not overwrite each other's.
@@ -67,22 +67,34 @@ class Console:
         self._thread = ThreadPoolExecutor(1, "console-archive", step_back)
 
     def close(self) -> None:
-        """End the archive's thread."""
-        if self.archive is not None:
-            self._thread.submit(self.archive.close).result()
+        """End the archives' thread."""
+        for station in self.board.stations.values():
+            if station.archive is not None:
+                self._thread.submit(station.archive.close).result()
         self._thread.shutdown()
 
-    async def in_archive(self, ask: Callable[[Archive], Result]) -> Result:
-        """Ask the archive on its thread.
+    async def in_archive(
+        self, connection: HTTPConnection | None, ask: Callable[[Archive], Result]
+    ) -> Result:
+        """Ask the archive of the robot that ``connection`` is about (None: the first).
 
         Raises:
             DataError: there is none yet; or what ``ask`` raises.
         """
-        archive = self.archive
+        archive = self.station(connection).archive
         if archive is None:
             raise DataError("the console gets ready")
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, lambda: ask(archive))
+
+    def station(self, connection: HTTPConnection | None) -> Station:
+        """The robot that ``connection`` is about: ``?robot=NAME``, or the first.
+
+        Raises:
+            DataError: there is none of that name.
+        """
+        name = None if connection is None else connection.query_params.get("robot")
+        return self.board.find(name)
 
     def allows(self, connection: HTTPConnection) -> bool:
         """Whether it shows the token, and comes from a page of ours."""
@@ -133,33 +145,35 @@ class Routes:
 
     async def run(self, request: Request) -> Response:
         """What the run is, with its summary."""
-        del request
-        hello, archive = self._console.desk.hello, self._console.archive
+        station = self._console.station(request)
+        hello, archive = station.desk.hello, station.archive
         if hello is None or archive is None:
             raise DataError("the console gets ready")
         return JSONResponse({**hello, "summary": archive.record.summary()})
 
     async def episodes(self, request: Request) -> Response:
         """The stored episodes."""
-        del request
-        return JSONResponse(await self._console.in_archive(lambda archive: archive.index()))
+        index = await self._console.in_archive(request, lambda archive: archive.index())
+        return JSONResponse(index)
 
     async def episode(self, request: Request) -> Response:
         """One of them, step by step."""
         number = request.path_params["episode"]
-        return JSONResponse(await self._console.in_archive(lambda archive: archive.steps(number)))
+        steps = await self._console.in_archive(request, lambda archive: archive.steps(number))
+        return JSONResponse(steps)
 
     async def frame(self, request: Request) -> Response:
         """A picture of one of its steps."""
         number, step = request.path_params["episode"], request.path_params["step"]
         camera = _camera(request.query_params)
-        data = await self._console.in_archive(lambda archive: archive.frame(number, step, camera))
+        data = await self._console.in_archive(
+            request, lambda archive: archive.frame(number, step, camera)
+        )
         return Response(data, media_type="image/jpeg")
 
     async def places(self, request: Request) -> Response:
         """Where the run has been."""
-        del request
-        return JSONResponse(await self._console.in_archive(lambda archive: archive.map()))
+        return JSONResponse(await self._console.in_archive(request, lambda archive: archive.map()))
 
     async def socket(self, websocket: WebSocket) -> None:
         """A page."""
@@ -167,7 +181,15 @@ class Routes:
             await websocket.send_denial_response(_nothing())
             return
         await websocket.accept()
-        await _serve(self._console.desk, websocket)
+        board = self._console.board
+        try:
+            desk = self._console.station(websocket).desk
+        except DataError as error:  # a browser is told nothing of a socket that was not accepted
+            gone = {**board.message(), "type": "gone", "text": str(error)}
+            await websocket.send_json(gone)
+            await websocket.close(GONE)
+            return
+        await serve(desk, board, websocket)
 
     def guarded(self, answer: Answer) -> Answer:
         """``answer`` for those who show the token, errors as JSON; 404 for others."""
@@ -218,16 +240,17 @@ def _camera(query: Mapping[str, str]) -> int:
     return int(text)
 
 
-async def _serve(desk: Desk, websocket: WebSocket) -> None:
-    """One page, from its coming to its going."""
-    page = desk.come()
-    tasks = [
-        asyncio.create_task(_read(desk, page, websocket)),
-        asyncio.create_task(_write(desk, page, websocket)),
-        asyncio.create_task(page.hopeless.wait()),
-    ]
+async def serve(desk: Desk, board: Board, websocket: WebSocket) -> None:
+    """One page, from its coming to its going: it shows one robot, and drives no other."""
+    page = desk.come(board.message() if len(board.stations) > 1 else None)
+    read = asyncio.create_task(_read(desk, page, websocket))
+    write = asyncio.create_task(_write(desk, page, websocket))
+    tasks = [read, write, asyncio.create_task(page.hopeless.wait())]
     try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if write in done and write.exception() is None:
+            # It is gone, but what it said last is yet to be read: that it lets go, say.
+            await asyncio.wait([read], timeout=CLOSE_S)
     finally:
         desk.leave(page)
         for task in tasks:

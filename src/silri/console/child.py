@@ -8,11 +8,13 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-RESTARTS = 2  # a console that dies more often will not live
+RESTARTS = 2  # in a row: a console that dies more often will not live
+STEADY_S = 60.0  # whoever lived so long begins a new row
 END_S = 3.0  # for it to end by itself
 
 
@@ -80,19 +82,21 @@ class Child:
         return process
 
     def _watch(self) -> None:
-        for attempt in range(RESTARTS + 1):
+        deaths, again = 0, True
+        while again:
+            started = time.monotonic()
             code = self._process.wait()
             with self._lock:
                 if self._closing:
                     return
-                again = attempt < RESTARTS
+                deaths = 1 if time.monotonic() - started > STEADY_S else deaths + 1
+                again = deaths <= RESTARTS
                 text = f"the console's process ended (exit code {code}, see {self._log})"
                 ending = "; it is started again" if again else "; the robot has no page any more"
                 self._died(text + ending, again=again)
-                if not again:
-                    return
-                _end(self._process)
-                self._process = self._start()
+                if again:
+                    _end(self._process)
+                    self._process = self._start()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -6,9 +6,10 @@ Lives on the server's event loop and never waits: what a page has not read yet i
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from silri.console.messages import (
@@ -88,6 +89,7 @@ class Desk:
         to_run: Callable[[dict[str, Any]], None],
         want: Callable[[int], None],
         now: Callable[[], float],
+        numbers: Iterator[int] | None = None,
     ) -> None:
         """No page yet.
 
@@ -95,13 +97,14 @@ class Desk:
             to_run: passes inputs and commands on.
             want: told of a camera whose next picture a page waits for.
             now: seconds of a monotonic clock.
+            numbers: of pages; desks of one console share them.
         """
         self._to_run, self._want, self._now = to_run, want, now
         self.hello: dict[str, Any] | None = None
         self.refusals = Refusals()
         self.pictures: dict[int, tuple[int, int, bytes]] = {}
         self._pages: dict[str, Page] = {}
-        self._numbered = 0
+        self._numbers = itertools.count(1) if numbers is None else numbers
         self._holder: str | None = None
         self._phase, self._reason = "waiting", "the run begins"
         self._applied: dict[str, int] = {}
@@ -112,11 +115,12 @@ class Desk:
 
     # -- pages come and go --------------------------------------------------------------------
 
-    def come(self) -> Page:
-        """A new page; it is told all that there is to know."""
-        self._numbered += 1
-        page = Page(f"page-{self._numbered}", 0)
+    def come(self, first: Mapping[str, Any] | None = None) -> Page:
+        """A new page; it is told ``first``, then all that there is to know of this robot."""
+        page = Page(f"page-{next(self._numbers)}", 0)
         self._pages[page.name] = page
+        if first is not None:
+            page.tell(first)
         if self.hello is not None:
             self._welcome(page)
         return page
@@ -172,6 +176,29 @@ class Desk:
             return
         for page in self._pages.values():
             page.tell(message)
+
+    def announce(self, message: Mapping[str, Any]) -> None:
+        """Tell every page at once, also while the console gets ready."""
+        for page in self._pages.values():
+            page.tell(message)
+
+    @property
+    def phase_now(self) -> str:
+        """Who drives, in a word."""
+        return self._phase
+
+    def status(self) -> dict[str, Any]:
+        """What the pages of other robots are told: who drives, how well it does, what it needs."""
+        values = (point.get("success") for point in reversed(self._curves()))
+        last = self._steps[-1] if self._steps else {}
+        advised = self._phase in ("autonomous", "human") and last.get("advice")
+        return {
+            "phase": self._phase,
+            "holder": self._holder,
+            "ready": self.hello is not None,
+            "success": next((value for value in values if value is not None), None),
+            "coach": last["advice"]["kind"] if advised else None,
+        }
 
     def tell(self, name: str, message: dict[str, Any]) -> None:
         """Tell one page, if it is still there."""

@@ -1,17 +1,18 @@
-"""The console's end of the line to the run: what it tells becomes what pages see."""
+"""The console's end of the line to a robot's loop: what it tells becomes what pages see."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from silri.console.desk import Desk
 from silri.console.drawing.mirror import Mirror
 from silri.console.drawing.painter import Painter
+from silri.console.line import Where
 from silri.console.narrate import (
     actions_of,
     camera_keys,
@@ -28,31 +29,41 @@ from silri.core.specs import EnvSpec
 from silri.intervention.coach import Coach
 
 RETRY_S = 0.2
+AWAY = "its control loop is not there; it is started again"
 BEHIND = 1 << 20  # bytes that the run has not taken; inputs are worth nothing by then
 _LOG = logging.getLogger(__name__)
 
 
 class Feed:
-    """Follows one run.
+    """Follows one robot's loop, and the next one when it has died.
 
     Attributes:
+        name: of the robot.
         desk: of the pages.
+        archive: of its stored episodes; None while it is not known.
     """
 
     def __init__(
-        self, port: int, secret: str, now: Callable[[], float], found: Callable[[Archive], None]
+        self,
+        name: str,
+        where: Where,
+        now: Callable[[], float],
+        numbers: Iterator[int] | None = None,
+        *,
+        stops: str = "run",
     ) -> None:
         """Prepare; :meth:`follow` does the work.
 
         Args:
-            port: of the run, on loopback.
-            secret: that it wants to hear.
+            name: of the robot.
+            where: its loop waits.
             now: seconds of a monotonic clock.
-            found: told where the run's stored episodes are.
+            numbers: of pages; robots of one console share them.
+            stops: what the command STOP ends, ``run`` or ``robot``, for pages to say.
         """
-        self._found = found
-        self._port, self._secret = port, secret
-        self.desk = Desk(self._to_run, self._want, now)
+        self.name, self._where, self._stops = name, where, stops
+        self.desk = Desk(self._to_run, self._want, now, numbers)
+        self.archive: Archive | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._painter: Painter | None = None
         self._spec: EnvSpec | None = None
@@ -80,23 +91,34 @@ class Feed:
         """Connect, again and again, and tell the desk what the run says; until cancelled."""
         while True:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                reader, writer = await asyncio.open_connection("127.0.0.1", self._port)
-                try:
-                    await self._talk(reader, writer)
-                except WireError as error:
-                    _LOG.warning("the run's line broke: %s", error)
-                finally:
-                    self._writer = None
-                    writer.close()
+                await self._connect()
+            if self.desk.phase_now not in ("ended", "away") and self._record is not None:
+                self.desk.phase("away", AWAY)
             await asyncio.sleep(RETRY_S)
+
+    async def _connect(self) -> None:
+        """Talk to the loop that is there now, to its end."""
+        line = self._where()
+        if line is None:
+            return
+        reader, writer = await asyncio.open_connection("127.0.0.1", line.port)
+        try:
+            await self._talk(reader, writer, line.secret)
+        except WireError as error:
+            _LOG.warning("the line of %s broke: %s", self.name, error)
+        finally:
+            self._writer = None
+            writer.close()
 
     def close(self) -> None:
         """Let the mirror go."""
         if self._painter is not None:
             self._painter.close()
 
-    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(pack({"kind": "hello", "token": self._secret}))
+    async def _talk(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, secret: str
+    ) -> None:
+        writer.write(pack({"kind": "hello", "token": secret}))
         self._writer = writer
         while True:
             size = body_size(await reader.readexactly(4), TO_CONSOLE)
@@ -120,8 +142,10 @@ class Feed:
         handler(message)
 
     def _on_run(self, message: dict[str, Any]) -> None:
-        if self._record is not None:
-            return  # the line broke, and we know it all
+        if self._record is not None:  # the line broke, or another loop goes on: we know it all
+            if self.desk.phase_now == "away":
+                self.desk.phase("standby", "the robot gets ready")
+            return
         record = self._record = RunRecord.read(Path(message["folder"]))
         spec = self._spec = EnvSpec.from_json(message["spec"])
         self._diagnostics, drawn = message["diagnostics"], message["drawn"]
@@ -131,7 +155,7 @@ class Feed:
         self._curves = Curves.of(record, entries)
         self._coach = coach_after(entries)
         self._demonstrated = sum(entry.is_demo for entry in entries)
-        self._found(archive)
+        self.archive = archive
         loop = asyncio.get_running_loop()
 
         # The painter has a thread of its own; pages belong to the event loop.
@@ -153,6 +177,7 @@ class Feed:
         assert record is not None
         assert spec is not None
         hello = hello_of(record, spec, "live", cameras_of(spec, drawn=drawn), self._diagnostics)
+        hello |= {"robot": self.name, "stops": self._stops}
         if view is not None:
             hello["view"] = {"scene": view}
         self.desk.open(hello, lambda: self._curves.points)
@@ -179,7 +204,7 @@ class Feed:
     def _on_evaluation(self, message: dict[str, Any]) -> None:
         rate = message["metrics"].get("success_rate")
         if rate is not None:
-            point = self._curves.evaluated(message["env_step"], rate)
+            point = self._curves.evaluated(self._counted(message["env_step"], 0), rate)
             self.desk.say({"type": "curves", "points": [point]})
 
     def _on_episode(self, message: dict[str, Any]) -> None:
@@ -235,12 +260,20 @@ class Feed:
                 self._curves.demonstrated(self._human)
             return
         point = self._curves.trained(
-            message["env_step"], self._length, self._human, success=message["success"]
+            self._counted(message["env_step"], self._length),
+            self._length,
+            self._human,
+            success=message["success"],
         )
         self._coach.end_episode(
             success=message["success"], length=self._length, human_steps=self._human
         )
         self.desk.say({"type": "curves", "points": [point]})
+
+    def _counted(self, env_step: int, more: int) -> int:
+        """Where a point goes: a robot's loop counts from 0 whenever it begins again."""
+        assert self._record is not None
+        return self._curves.env_step + more if self._record.is_robot else env_step
 
 
 def hello_of(
@@ -266,6 +299,7 @@ def hello_of(
         "actions": actions_of(spec.action),
         "cameras": cameras,
         "diagnostics": diagnostics_of(diagnostics),
-        "robots": ["robot-1"],
-        "steps": record.steps,
+        # A robot's part of a run has no budget of its own.
+        "steps": 0 if record.is_robot else record.steps,
+        "part": record.is_robot,
     }

@@ -18,6 +18,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 
 from silri.console.child import Child
+from silri.console.line import Line, leave
 from silri.console.link import RunLink
 from silri.console.messages import COMMANDS, Refused, Rising, check_axes
 from silri.console.places import listen, own_token, url
@@ -33,6 +34,7 @@ from silri.core.specs import ActionSpec
 from silri.intervention.operators import OperatorConfig, OperatorContext
 
 NEEDS = ("starlette", "uvicorn", "websockets")  # of the extra
+ROBOT = "robot-1"  # of a run in one process
 _LOG = logging.getLogger(__name__)
 _NOT_ENGAGED, _WAIT = OperatorInput(engaged=False), OperatorInput(engaged=False, pause=True)
 
@@ -69,8 +71,11 @@ PRESET = Preset(
 class WebOperator:
     """See the module's docstring. Created, it holds its port; a run starts its console.
 
+    In a cluster run it has no port: the supervisor of this machine serves the pages of its robots,
+    so that they are the same ones when this process has died and begun again.
+
     Attributes:
-        announcement: the line with the page's address.
+        announcement: the line with the page's address; empty if somebody else serves it.
     """
 
     Config: ClassVar = WebConfig
@@ -81,14 +86,18 @@ class WebOperator:
         self,
         config: WebConfig,
         spec: ActionSpec,
-        listener: socket.socket,
+        listener: socket.socket | None,
         token: str,
         *,
+        spool: Path | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Take over a listening socket; see :meth:`create`."""
+        """Take over a listening socket, or none if there is ``spool``; see :meth:`create`."""
         self._config, self._spec, self._listener, self._token = config, spec, listener, token
-        self.announcement = f"teach the robot at {url(listener, token)}"
+        self._spool = spool
+        self.announcement = ""
+        if listener is not None:
+            self.announcement = f"teach the robot at {url(listener, token)}"
         self._wheel = Wheel(spec, now)
         self._secret = secrets.token_hex(32)
         self._link = RunLink(self._secret, self._hear, self._connected)
@@ -103,7 +112,7 @@ class WebOperator:
 
     @classmethod
     def create(cls, config: WebConfig, context: OperatorContext) -> Self:
-        """Bind the port.
+        """Bind the port; not in a cluster run, whose supervisor has done it.
 
         Raises:
             MissingExtraError: the extra ``console`` is not installed.
@@ -112,6 +121,8 @@ class WebOperator:
         """
         if not all(map(importlib.util.find_spec, NEEDS)):
             raise MissingExtraError("console", "operator 'web'")
+        if context.spool is not None:
+            return cls(config, context.action_spec, None, "", spool=context.spool)
         token = own_token(config.token_file, config.host)
         listener = listen(config.host, config.port, "--operator.port")
         return cls(config, context.action_spec, listener, token)
@@ -174,18 +185,24 @@ class WebOperator:
         self._teller.tell(event)
 
     def close(self) -> None:
-        """Say that the run is over, and end the console with it."""
-        self._teller.phase("ended", "the run is over")
+        """Say that the run is over, and end the console with it, if it is ours."""
+        if self._spool is None:  # a robot's loop has said so itself, or goes on in another process
+            self._teller.phase("ended", "the run is over")
         self._link.close()
         if self._child is not None:
             self._child.close()
-        self._listener.close()
+        if self._listener is not None:
+            self._listener.close()
 
     def _start(self, folder: Path) -> None:
-        settings = {"link": self._link.port, "secret": self._secret, "token": self._token}
-        settings |= {"folder": str(folder), "host": self._config.host}
-        log = folder / "console.log"
-        self._child = Child(settings, self._listener, log, self._died)
+        line = Line(self._link.port, self._secret)
+        if self._spool is not None:
+            leave(self._spool, line)
+            return
+        assert self._listener is not None
+        robot = {"name": ROBOT, **line._asdict()}
+        settings = {"robots": [robot], "token": self._token, "host": self._config.host}
+        self._child = Child(settings, self._listener, folder / "console.log", self._died)
 
     def _died(self, text: str, *, again: bool) -> None:
         """The console's process has ended; on the thread that watches it."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import socket
@@ -14,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
@@ -21,7 +23,10 @@ import uvicorn
 from silri.console.app import Console, application
 from silri.console.desk import Desk
 from silri.console.feed import Feed
+from silri.console.line import where
+from silri.console.stored.archive import Archive
 from silri.console.stored.replay import Replay
+from silri.runtime.pace.priority import yield_to_control
 
 MESSAGE_BYTES = 65_536  # of a WebSocket message at most; a larger one ends the connection
 PING_S = 20.0  # a page that does not answer for so long is gone
@@ -33,20 +38,26 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = json.loads(sys.stdin.buffer.readline())
     listener = socket.socket(fileno=settings["fd"])
+    yield_to_control(settings.get("core"))
     asyncio.run(_live(settings, listener))
 
 
 async def _live(settings: dict[str, Any], listener: socket.socket) -> None:
-    """Follow a run."""
-    feed = Feed(
-        settings["link"],
-        settings["secret"],
-        time.monotonic,
-        lambda archive: setattr(console, "archive", archive),
-    )
-    console = Console(feed.desk, settings["token"], settings["host"])
+    """Follow the robots of a run."""
+    numbers = itertools.count(1)
+    feeds = [
+        Feed(
+            robot["name"],
+            where(robot),
+            time.monotonic,
+            numbers,
+            stops=robot.get("stops", "run"),
+        )
+        for robot in settings["robots"]
+    ]
+    console = Console({feed.name: feed for feed in feeds}, settings["token"], settings["host"])
     server = make_server(console)
-    following = asyncio.create_task(feed.follow())
+    following = asyncio.gather(console.board.follow(), *(feed.follow() for feed in feeds))
     following.add_done_callback(lambda _: setattr(server, "should_exit", True))
     watch_input(server)
     try:
@@ -57,8 +68,17 @@ async def _live(settings: dict[str, Any], listener: socket.socket) -> None:
             with contextlib.suppress(asyncio.CancelledError):
                 await following  # an error of it is the process's
         finally:
-            feed.close()
+            for feed in feeds:
+                feed.close()
             console.close()
+
+
+@dataclass
+class Stored:
+    """A run that is over, as a robot of a console."""
+
+    desk: Desk
+    archive: Archive | None
 
 
 async def serve_replay(
@@ -74,14 +94,13 @@ async def serve_replay(
         stop: asked a few times per second.
     """
     desk = Desk(lambda message: None, lambda camera: None, time.monotonic)
-    console = Console(desk, token, host)
-    console.archive = replay.archive
+    console = Console({"": Stored(desk, replay.archive)}, token, host)
     server = make_server(console)
     serving = asyncio.create_task(server.serve([listener]))
     try:
-        hello, why = await console.in_archive(lambda _: replay.hello())
+        hello, why = await console.in_archive(None, lambda _: replay.hello())
         desk.phase("ended", "a stored run")
-        points = await console.in_archive(lambda _: replay.points())
+        points = await console.in_archive(None, lambda _: replay.points())
         desk.open(hello, lambda: points)
         if why:
             desk.say({"type": "picture", "picture": "none", "text": why})

@@ -18,6 +18,7 @@ from silri.core.events import (
     LearnerUpdated,
     LearningBegan,
     Notice,
+    RobotWaits,
     RunBegan,
     StepTaken,
 )
@@ -96,6 +97,8 @@ class Teller:
                 self.phase("waiting", "the next episode comes when the robot is ready")
         elif isinstance(event, LearningBegan):
             self.phase("learning", f"{event.stage}: {event.updates:,} updates before it acts again")
+        elif isinstance(event, RobotWaits):
+            self.phase("ended" if event.over else "standby", event.reason)
         elif isinstance(event, EvaluationBegan):
             self.phase("evaluation", "the robot is tested on its own")
         elif isinstance(event, Evaluated | LearnerUpdated):

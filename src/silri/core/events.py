@@ -99,6 +99,21 @@ class LearningAdvanced:
 
 
 @dataclass(frozen=True, slots=True)
+class RobotWaits:
+    """A robot of a cluster run stands still between two episodes.
+
+    Attributes:
+        env_step: training steps so far.
+        reason: what it waits for.
+        over: it drives no more in this session.
+    """
+
+    env_step: int
+    reason: str
+    over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluationBegan:
     """The policy is about to be evaluated; nobody is asked for input meanwhile."""
 
@@ -180,6 +195,7 @@ Event = (
     | EpisodeEnded
     | LearningBegan
     | LearningAdvanced
+    | RobotWaits
     | EvaluationBegan
     | StepTaken
     | EpisodeFinished
@@ -196,7 +212,7 @@ Event = (
 class Subscriber(Protocol):
     """Somebody who listens; must be quick and must not change the run.
 
-    An operator that has ``on_event`` is one too, in a run in one process.
+    An operator that has ``on_event`` is one too.
     """
 
     def on_event(self, event: Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import ClassVar, NoReturn, Self
 
 import numpy as np
@@ -33,6 +34,8 @@ class OperatorContext:
             (:class:`silri.core.protocols.Directed`); empty if it says nothing.
         expert: observation to (A,) action, e.g. a trained checkpoint. None uses the scripted
             expert of the environment's ``privileged()``.
+        spool: of the robot in a cluster run, where this process may end and begin again: others,
+            who stay, find there what they need. None in a run in one process.
     """
 
     action_spec: ActionSpec
@@ -40,13 +43,16 @@ class OperatorContext:
     max_episode_steps: int | None = None
     expert: Expert | None = None
     directions: tuple[str, ...] = ()
+    spool: Path | None = None
 
     @classmethod
-    def of(cls, env: Env, name: str, expert: Expert | None = None) -> Self:
+    def of(
+        cls, env: Env, name: str, expert: Expert | None = None, spool: Path | None = None
+    ) -> Self:
         """What an operator called ``name`` is created for in ``env``."""
         spec = env.env_spec
         directions = env.directions if isinstance(env, Directed) else ()
-        return cls(spec.action, name, spec.max_episode_steps, expert, directions)
+        return cls(spec.action, name, spec.max_episode_steps, expert, directions, spool)
 
 
 @settings("operator")

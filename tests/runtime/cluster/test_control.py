@@ -14,14 +14,21 @@ from silri.core.clock import FakeClock
 from silri.core.commands import Command, CommandQueue
 from silri.core.errors import DataError, EnvironmentFault, RunFolderError
 from silri.core.events import (
+    DemonstrationStep,
+    EpisodeBegan,
     EpisodeDiscarded,
+    EpisodeEnded,
     EpisodeFinished,
     EpisodeQuarantined,
     Evaluated,
     Notice,
+    RobotWaits,
+    RunBegan,
     StepTaken,
 )
+from silri.core.protocols import OperatorInput
 from silri.core.seeding import Stream, derive_seed
+from silri.intervention.operators import SimulatedOperator
 from silri.runtime.cluster import spool as spool_module
 from silri.runtime.cluster.control import BEAT_S, RobotLoop
 from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
@@ -432,6 +439,66 @@ def test_it_evaluates_when_it_is_told_to_with_the_parameters_that_are_meant(cell
     assert [e.metrics["episodes"] for e in cell.recorder.of(Evaluated)] == [2]
     assert cell.spool.waiting() == [0, 1]  # nothing of it is uploaded, and it is made once
     assert cell.env.resets.count(layouts[0]) == 1
+
+
+class Watching(SimulatedOperator):
+    """A person who is told of everything, as in a run in one process."""
+
+    live = True
+
+    def on_event(self, event):
+        self.__dict__.setdefault("events", []).append(event)
+
+
+def test_a_person_hears_of_everything_and_may_take_their_time(cell, monkeypatch):
+    """Demonstrations, too; and a robot that stands still for them is alive all the while."""
+    person = make_operator(cell.config, PointMass())
+    person.__class__ = Watching
+    monkeypatch.setattr("tests.fakes.cell.make_operator", lambda config, env: person)
+    asked, decide = [], person.decide
+    beats = set()
+
+    def slowly(view):
+        asked.append(view)
+        beats.add(read_record(cell.paths.control).get("beat"))
+        if len(asked) < 200:  # four seconds at 50 looks a second
+            return OperatorInput(engaged=False, pause=True)
+        return decide(view)
+
+    monkeypatch.setattr(person, "decide", slowly, raising=False)
+    monkeypatch.setattr(person, "demonstrator", lambda: person, raising=False)
+    stop = Stop(cell.spool, 3)
+    stop.hook = orders(cell, demonstrate={"count": 1, "seeds": []})
+    cell.loop(stop=stop).run()
+    assert len(beats - {None}) >= 3
+    kinds = [type(event) for event in person.events]
+    assert kinds[:3] == [RunBegan, RobotWaits, EpisodeBegan]
+    began = [e for e in person.events if isinstance(e, EpisodeBegan)]
+    ended = [e for e in person.events if isinstance(e, EpisodeEnded)]
+    assert [e.kind for e in began][-1] == "training"
+    assert [(e.episode_id, e.kind) for e in began][: len(ended)] == [
+        (e.episode_id, e.kind) for e in ended
+    ]
+    uploads = {u.episode.episode_id: u.episode for u in cell.episodes()}
+    for event in began[: len(ended)]:
+        assert uploads[event.episode_id].seed == event.seed
+    assert kinds.count(DemonstrationStep) == len(uploads[0])
+    assert person.events[0].folder == str(cell.spool.folder)
+    assert person.events[0].simulated
+
+
+def test_what_a_robot_waits_for_is_said(tmp_path):
+    cell = Cell(tmp_path)
+    stop = Stop(cell.spool, 1)
+    stop.hook = lambda: cell.publish(0) if stop.asked == 30 else None
+    cell.loop(stop=stop).run()
+    reasons = [event.reason for event in cell.recorder.of(RobotWaits)]
+    assert reasons == [
+        "the robot gets ready",
+        "it waits for the learner's policy",
+        "this robot has stopped",
+    ]
+    assert [event.over for event in cell.recorder.of(RobotWaits)] == [False, False, True]
 
 
 # -- subscribers and commands ----------------------------------------------------------------------

@@ -266,6 +266,17 @@ def test_some_are_stopped_before_others(team):
     assert list(both.supervisor.pids()) == ["learner"]
 
 
+def test_a_person_who_says_stop_means_everybody(team):
+    both = team(Child("robot", python("raise SystemExit(100)"), None), Child("b", ["true"], None))
+    both.poll()
+    assert both.ended() == ["robot was told to stop"]
+    assert both.supervisor.over
+    assert both.supervisor.stopped
+    assert both.supervisor.failed is None
+    both.poll(100)
+    assert both.starts()[0] == 1
+
+
 def test_who_waits_to_be_started_again_is_not_when_stopped(team):
     one = team(Child("a", python("raise SystemExit(1)"), None))
     one.poll()

@@ -20,7 +20,6 @@ from silri.console.stored.record import RunRecord
 from silri.core.errors import DataError, SilriError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.episode import Episode
-from silri.store.library import Library
 
 FRAMES_KEPT = 600  # JPEG files in memory, 10 KB each
 MAP_POINTS = 5_000
@@ -49,7 +48,7 @@ class Archive:
             open_mirror: opens another instance of the environment; None if there is to be none.
         """
         self.record, self._spec = record, spec
-        self.library = Library(record.episodes)
+        self.library = record.library()
         self._open_mirror = open_mirror
         self._mirror: Mirror | None = None
         self._at: tuple[int, int] | None = None  # episode and step of the mirror

@@ -35,7 +35,7 @@ class Curves:
 
     @classmethod
     def of(cls, record: RunRecord, entries: Iterable[Entry]) -> Curves:
-        """What a run's folder has so far.
+        """What a run's folder has so far, or a robot's of its own episodes.
 
         Raises:
             DataError: its summary is damaged.
@@ -44,6 +44,11 @@ class Curves:
         for entry in entries:
             if entry.is_demo:
                 curves.demonstrated(entry.human_steps)
+            elif record.is_robot:
+                steps = curves.env_step + entry.steps
+                curves.trained(steps, entry.steps, entry.human_steps, success=entry.success)
+        if record.is_robot:
+            return curves
         try:
             run = read_run(record.folder)
         except RunFolderError:  # it has no curves yet
@@ -63,6 +68,11 @@ class Curves:
         for evaluation in evaluations:
             curves.evaluated(*evaluation)
         return curves
+
+    @property
+    def env_step(self) -> int:
+        """Of the last point."""
+        return int(self.points[-1]["env_step"]) if self.points else 0
 
     def demonstrated(self, human_steps: int) -> None:
         """A demonstration was stored."""

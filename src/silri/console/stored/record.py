@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from silri.console.stored.own import OwnEpisodes
 from silri.core.errors import DataError, RunFolderError
 from silri.core.settings import from_plain
 from silri.core.specs import EnvSpec
@@ -14,17 +15,20 @@ from silri.envs.config import EnvConfig
 from silri.envs.registry import find_env
 from silri.intervention.operators import SimulatedConfig
 from silri.intervention.registry import OPERATORS
+from silri.runtime.cluster.paths import SpoolPaths, read_record
+from silri.store.library import Library
 
 # Of a step, where no rate was kept: silri.evaluation.summary says why.
 SECONDS_PER_STEP = 0.1
 SIMULATIONS = ("metaworld/", "hil/", "so101/", "pusht/")  # names of ours that cannot be a robot
 RECORDING = "recording.json"  # of silri record, beside the episodes
-NAMES = ("config.json", RECORDING)
+SPOOL = "setup.json"  # of a robot in a cluster run: the run's, as its learner sent it
+NAMES = ("config.json", RECORDING, SPOOL)
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A run, as its ``config.json`` or ``recording.json`` says.
+    """A run, as its ``config.json``, ``recording.json`` or a robot's ``setup.json`` says.
 
     Attributes:
         folder: of the run.
@@ -48,16 +52,16 @@ class RunRecord:
 
     @classmethod
     def read(cls, folder: Path) -> RunRecord:
-        """Read a run folder, or a dataset of ``silri record``.
+        """Read a run folder, a dataset of ``silri record``, or the spool of a robot.
 
         Raises:
-            RunFolderError: it is neither.
+            RunFolderError: it is none of them.
             ConfigError: its environment's fields do not fit this version.
             DataError: its ``config.json`` is damaged.
         """
         path = next((folder / name for name in NAMES if (folder / name).is_file()), None)
         if path is None:
-            what = f"has no {' or '.join(NAMES)}" if folder.is_dir() else "does not exist"
+            what = f"has no {' or '.join(NAMES[:2])}" if folder.is_dir() else "does not exist"
             raise RunFolderError(
                 f"{folder} is no run folder: it {what}; 'silri train' or 'silri record' makes one"
             )
@@ -86,6 +90,15 @@ class RunRecord:
         """Its stored episodes."""
         recorded = (self.folder / RECORDING).is_file()
         return self.folder if recorded else self.folder / "episodes"
+
+    @property
+    def is_robot(self) -> bool:
+        """Whether this is one robot's part of a run, whose folder is where the learner is."""
+        return not any((self.folder / name).is_file() for name in NAMES[:2])
+
+    def library(self) -> Library | OwnEpisodes:
+        """Its episodes, as they are now."""
+        return OwnEpisodes(self.folder) if self.is_robot else Library(self.episodes)
 
     @property
     def metrics(self) -> Path:
@@ -117,7 +130,10 @@ class RunRecord:
         return summary if isinstance(summary, dict) else {}
 
     def spec(self) -> EnvSpec | None:
-        """Of the environment, if a policy was exported."""
+        """Of the environment, if a policy was exported, or the robot has said it."""
+        if self.is_robot:
+            told = read_record(SpoolPaths(self.folder).spec).get("spec")
+            return None if told is None else EnvSpec.from_json(told)
         try:
             text = (self.folder / "policy" / "policy.json").read_text(encoding="utf-8")
             return EnvSpec.from_json(json.loads(text)["spec"])

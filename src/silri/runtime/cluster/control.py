@@ -22,23 +22,30 @@ from silri.core.clock import Clock
 from silri.core.commands import CommandQueue
 from silri.core.errors import DataError
 from silri.core.events import (
+    DemonstrationStep,
+    EpisodeBegan,
     EpisodeDiscarded,
+    EpisodeEnded,
     EpisodeFinished,
     EpisodeQuarantined,
     Evaluated,
+    EvaluationBegan,
     Event,
     LearnerUpdated,
     Notice,
+    RobotWaits,
+    RunBegan,
     StepTaken,
     Subscriber,
 )
-from silri.core.protocols import Env, Live, Operator, Policy
+from silri.core.protocols import Env, HasPrivileged, Live, Operator, Policy
 from silri.core.seeding import Stream, derive_seed, rng
-from silri.core.specs import EnvSpec
+from silri.core.specs import EnvSpec, Observation
 from silri.core.transition import Transition
 from silri.data.episode import Episode, EpisodeBuilder
+from silri.envs.registry import is_object
 from silri.runtime.acting.autonomous import Evaluate
-from silri.runtime.acting.demos import record_demonstrations, set_aside
+from silri.runtime.acting.demos import record_demonstrations, set_aside, telling
 from silri.runtime.acting.driver import Driver
 from silri.runtime.acting.judging import LABELS, open_classifier
 from silri.runtime.acting.rollout import Outcome
@@ -101,6 +108,8 @@ class RobotLoop:
         self.commands = queue = commands or CommandQueue()
         self._asked_to_stop = stop
         self._evaluate, self._subscribers = evaluate, list(subscribers)
+        if isinstance(operator, Subscriber):
+            self._subscribers.append(operator)
         self._before_episode = before_episode
         self._paths = SpoolPaths(spool.folder)
         self._lock = FolderLock(spool.folder)
@@ -111,6 +120,8 @@ class RobotLoop:
         seen = self._policy.acting.sight.seen
         names = agent.diagnostic_names(config.agent, seen, config.augment)
         self._operator = operator
+        simulated = isinstance(env, HasPrivileged) and not is_object(config.env_name)
+        self._begins = RunBegan(str(spool.folder), self._spec, tuple(names), simulated, queue)
         if kept := read_record(self._paths.operator):
             with required("operator.restore"):
                 self._operator.restore(kept)
@@ -130,6 +141,7 @@ class RobotLoop:
             notify=self._alarm,
             errors=self._paths.errors,
             on_step=self._on_step,
+            on_begin=self._on_begin,
             classifier=open_classifier(config, self._spec, spool.folder),
             labels=spool.folder / LABELS,
         )
@@ -145,11 +157,14 @@ class RobotLoop:
             DataError: the disk is too full for another episode.
         """
         try:
+            self._notify(self._begins)
+            self._notify(RobotWaits(0, "the robot gets ready"))
             self._policy.warm_up()
             while (task := self._wait_for_orders()) is not None:
                 self.spool.check_room(_largest(self._spec))
                 self._before_episode()
                 task()
+            self._notify(RobotWaits(self._counts["steps"], "this robot has stopped", over=True))
         finally:
             self._beat("stopped", force=True)
             close_env(self._env, lambda text: self._alarm(text, {}))
@@ -175,10 +190,18 @@ class RobotLoop:
                 ready = False  # its parameters are on their way
             if ready and not orders.get("hold"):
                 return self._episode
-            lag = orders.get("lag")
-            self._beat(f"the learner is {lag} steps behind" if ready else "waiting for parameters")
+            self._wait(orders, ready=ready)
             self._clock.sleep(WAIT_S)
         return None
+
+    def _wait(self, orders: Mapping[str, Any], *, ready: bool) -> None:
+        """Say what the robot stands still for."""
+        lag = orders.get("lag")
+        note = f"the learner is {lag} steps behind" if ready else "waiting for parameters"
+        if note != self._note:
+            reason = note if ready else "it waits for the learner's policy"
+            self._notify(RobotWaits(self._counts["steps"], reason))
+        self._beat(note)
 
     # -- what may be ordered ----------------------------------------------------------------------
 
@@ -196,12 +219,14 @@ class RobotLoop:
         )
         draws = rng(self.config.seed, Stream.TRAIN_OPERATOR, robot, self._number)
         outcome = self._driver.train(builder, draws)
+        steps, end = self._counts["steps"], outcome.end
+        self._notify(EpisodeEnded(steps, builder.episode_id, "training", end, outcome.success))
         if outcome.end == "stopped":
             return
         if outcome.end == "discarded":
             self._counts["discarded"] += 1
             self._number += 1
-            self._notify(EpisodeDiscarded(self._counts["steps"], builder.episode_id))
+            self._notify(EpisodeDiscarded(steps, builder.episode_id))
         else:
             self._keep(builder, outcome)
         remedy = f"start robot '{self.spool.robot}' again"
@@ -211,6 +236,15 @@ class RobotLoop:
         """Record what is missing of ``count`` demonstrations; the learner waits for them."""
         sparse = self.config.sparse_rewards
         live, loop = isinstance(self._operator, Live), self._driver.loop
+
+        def on_step(transition: Transition, _: Mapping[str, float]) -> None:
+            self._beat("demonstrating")
+            self._notify(DemonstrationStep(transition))
+
+        heard = telling(self._notify) | {
+            "on_step": on_step,
+            "refused": lambda text: self._alarm(text, {}),
+        }
         for episode in record_demonstrations(
             loop.env if live else self._env,
             self._operator,
@@ -221,12 +255,11 @@ class RobotLoop:
             first_id=self._number,
             stop=self._stop,
             clock=loop.clock if live else self._clock,
-            on_step=lambda *_: self._beat("demonstrating"),
             commands=self.commands,
             success_reward=self.config.env.success_reward if sparse else None,
-            refused=lambda text: self._alarm(text, {}),
             broken=set_aside(None, self._driver.faults, lambda text: self._alarm(text, {})),
             end_on_success=self.config.reward.model is not None,
+            **heard,
         ):
             self._demonstrated.add(episode.seed)
             self._add(episode, "")
@@ -246,6 +279,7 @@ class RobotLoop:
         def drive(policy: Policy, builder: EpisodeBuilder) -> Outcome:
             return self._driver.evaluate(policy, builder, lambda *_: self._beat("evaluating"))
 
+        self._notify(EvaluationBegan(self._counts["steps"]))
         metrics = self._evaluate(self._policy.acting, self._spec, drive)
         if metrics is not None:
             version = self._policy.version
@@ -293,12 +327,20 @@ class RobotLoop:
                 self._beat(DISK_FULL)
                 self._clock.sleep(WAIT_S)
 
+    def _on_begin(self, builder: EpisodeBuilder, observation: Observation) -> None:
+        number, steps = builder.episode_id, self._counts["steps"]
+        self._notify(
+            EpisodeBegan(steps, number, "training", builder.seed, builder.task, observation)
+        )
+
     def _on_step(self, transition: Transition, diagnostics: Mapping[str, float]) -> None:
         self._counts["steps"] += 1
         self._notify(StepTaken(self._counts["steps"], transition, diagnostics))
         self._beat("driving")
 
     def _stop(self) -> bool:
+        """Whether to stop; asked also while the robot stands still for a person: it is alive."""
+        self._beat(self._note)
         return self._asked_to_stop() or self.commands.stopping
 
     def _beat(self, note: str, *, force: bool = False) -> None:

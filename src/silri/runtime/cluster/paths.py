@@ -44,6 +44,7 @@ class SpoolPaths:
     spec = property(lambda self: self.folder / "spec.json")  # what the robot observes and does
     evaluation = property(lambda self: self.folder / "evaluation.json")  # the last one made here
     errors = property(lambda self: self.folder / "errors.log")  # tracebacks of others' code
+    page = property(lambda self: self.folder / "page.json")  # where the loop waits for its console
 
 
 def write_record(path: Path, record: dict[str, Any], *, durable: bool = False) -> None:

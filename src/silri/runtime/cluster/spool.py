@@ -9,6 +9,7 @@ can refuse what it has, however often it is sent::
     spool/episodes/00000017     waiting
     spool/acknowledged.json     the last number that is done with; written before the removal
     spool/damaged/              what could not be read back
+    spool/sent/                 the last that are done with, if a page shows them
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ import msgpack
 
 from silri.core.errors import DataError
 from silri.data.episode import Episode
+from silri.runtime.cluster.paths import SpoolPaths
+from silri.runtime.cluster.sent import Sent
 from silri.store.format.encoded import EncodedEpisode, encode
 from silri.store.format.rows import decode_row, encode_row
 from silri.store.format.sealed import digest, read_sealed_json, sealed_json
@@ -30,6 +33,7 @@ from silri.store.safety import files
 from silri.store.safety.space import explained
 
 FORMAT = 1
+WAITING = "episodes"
 RESERVE_BYTES = 50_000_000  # never used for episodes: acknowledging them needs room as well
 _DIGITS = 8
 
@@ -94,7 +98,8 @@ class Spool:
             DataError: the folder belongs to another robot.
         """
         self.folder, self.robot = folder, robot
-        self._waiting = folder / "episodes"
+        self._sent = Sent(folder)
+        self._waiting = folder / WAITING
         files.make_dir(self._waiting)
         self.identity = self._identify()
 
@@ -138,6 +143,9 @@ class Spool:
             DataError: it may not.
         """
         free = shutil.disk_usage(self.folder).free
+        if free < size + RESERVE_BYTES and self._sent.paths():
+            self._sent.clear()
+            free = shutil.disk_usage(self.folder).free
         if free < size + RESERVE_BYTES:
             raise DataError(
                 f"the disk of {self.folder} has {free / 1e6:.0f} MB left and an episode may need "
@@ -187,7 +195,10 @@ class Spool:
             except OSError:
                 if number >= max(self.waiting(), default=-1):
                     raise
-        files.remove(self._path(number))
+        if SpoolPaths(self.folder).page.exists():
+            self._sent.take(self._path(number))
+        else:
+            files.remove(self._path(number))
 
     def set_aside(self, number: int) -> Path:
         """Take an unreadable file out of the way; it is kept."""

@@ -16,6 +16,7 @@ from silri.runtime.cluster.paths import read_record
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 10.0  # before a restart
 STEADY_S = 30.0  # who lived so long is started again without delay
 CRASHES = 10  # in a row: it will not get better by itself
+STOPPED = 100  # exit code: a person has said 'stop', and means everything here
 USAGE = 2  # exit code: wrong input, which a restart does not mend
 TAIL = 15  # lines of a log that are shown
 
@@ -67,20 +68,21 @@ class Supervisor:
     Attributes:
         failed: what made it give up, with the end of the child's log; None while all is well.
         finished: a child that leads is done.
+        stopped: a person has asked one of the children to stop.
     """
 
     def __init__(self, children: Sequence[Child], clock: Clock) -> None:
         self._clock = clock
         self._running = [_Running(child, clock.now()) for child in children]
         self.failed: tuple[int, str] | None = None
-        self.finished = False
+        self.finished = self.stopped = False
 
     def poll(self) -> list[str]:
         """Start what is due, look at everybody; returns what a person should know."""
         messages: list[str] = []
         now = self._clock.now()
         for running in self._running:
-            if self.finished or self.failed:
+            if self.over:
                 break
             if running.done:
                 continue
@@ -95,6 +97,11 @@ class Supervisor:
                 messages.append(message)
                 running.process.kill()
         return messages
+
+    @property
+    def over(self) -> bool:
+        """Whether it is time to stop the others."""
+        return self.finished or self.stopped or self.failed is not None
 
     def pids(self) -> dict[str, int]:
         """Process ids of the children that run, by name."""
@@ -152,6 +159,9 @@ class Supervisor:
             running.done = True
             self.finished = self.finished or child.leads
             return []
+        if code == STOPPED:
+            running.done = self.stopped = True
+            return [f"{child.name} was told to stop"]
         steady = running.well or now - running.started > STEADY_S
         running.crashes = 1 if steady else running.crashes + 1
         wait = min(FIRST_WAIT_S * 2 ** (running.crashes - 1), LONGEST_WAIT_S)

@@ -5,6 +5,8 @@ They are checked before there is a run folder. Both may be devices that cannot b
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from silri.configs.run import RunConfig
 from silri.core.errors import SilriError
 from silri.core.protocols import Env, Operator
@@ -16,7 +18,11 @@ from silri.runtime.starting.prepare import check_start, make_operator
 
 
 def open_env_and_operator(
-    config: RunConfig, env: Env | None = None, *, learns: bool = True
+    config: RunConfig,
+    env: Env | None = None,
+    *,
+    learns: bool = True,
+    spool: Path | None = None,
 ) -> tuple[Env, Operator]:
     """Open both, once, and refuse by name what breaks its contract.
 
@@ -24,6 +30,7 @@ def open_env_and_operator(
         config: of the run.
         env: one that is open already; None opens the configuration's.
         learns: here, too: what the policy starts from is on this machine.
+        spool: of the robot in a cluster run.
 
     Raises:
         ConfigError: the environment or the operator breaks its contract, or cannot be made; or the
@@ -37,7 +44,7 @@ def open_env_and_operator(
     opened, operator = check_opened(
         config.env_name,
         config.create_training_env() if env is None else env,
-        lambda env: make_operator(config, env),
+        lambda env: make_operator(config, env, spool),
         seed=config.seed,
         demonstrates=config.data.dataset is None and bool(config.data.demos),
     )

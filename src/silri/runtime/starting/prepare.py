@@ -40,8 +40,10 @@ from silri.vision.files import load_sight
 from silri.vision.sight import Sight
 
 
-def make_operator(config: RunConfig, env: Env) -> Operator:
+def make_operator(config: RunConfig, env: Env, spool: Path | None = None) -> Operator:
     """The run's operator, with the scripted expert or the policy of ``config.expert_run``.
+
+    ``spool`` is the robot's in a cluster run.
 
     Raises:
         ConfigError: that policy was trained for other observations or actions.
@@ -56,7 +58,9 @@ def make_operator(config: RunConfig, env: Env) -> Operator:
                 f"actions differ from {env.env_spec.name}'s"
             )
         expert = trained.act_deterministic
-    return create_operator(config.operator, OperatorContext.of(env, config.operator_name, expert))
+    return create_operator(
+        config.operator, OperatorContext.of(env, config.operator_name, expert, spool)
+    )
 
 
 def started_from(config: RunConfig, agent: Agent, sight: Sight) -> tuple[Agent, list[str]]:

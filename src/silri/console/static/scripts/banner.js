@@ -15,7 +15,7 @@ function words(state) {
     case "lost":
       return ["Disconnected", "The picture is old. Trying to reach the server again …"];
     case "connecting":
-      return ["Connecting", "Waiting for the run …"];
+      return ["Connecting", `Waiting for ${state.robot || "the run"} …`];
     case "replay":
       return [`Stored episode ${state.replay.episode}`, replayWords(state)];
     case "stored":
@@ -43,14 +43,18 @@ function words(state) {
       return ["Paused", `${because}${pausedWords(state)}`];
     case "learning":
       return ["The policy learns", `${because}It drives in a moment.`];
+    case "standby":
+      return ["The robot stands by", because];
     case "evaluation":
       return ["Evaluation", "The policy is on its own; nobody helps it now."];
+    case "away":
+      return ["The robot is away", `${because}Press anew when it is back.`];
     default:
       return ["The run has ended", `${because}Look at its episodes.`];
   }
 }
 
-const ADVICE = {
+export const ADVICE = {
   take_over: "It is stuck",
   let_go: "Let go",
   start_over: "Start over",

@@ -22,11 +22,12 @@ export function whyNot(state, command) {
   const { holder, you, phase } = state.control;
   if (holder && !you) return `${holder} has control.`;
   if (phase === "ended") return "The run has ended.";
+  if (phase === "away") return "The robot's control loop is away.";
   if (command === "stop") return "";
   if (command === "pause") return phase === "paused" ? "The robot is paused already." : "";
   if (command === "resume") return phase === "paused" ? "" : "The robot is not paused.";
   if (phase === "evaluation") return "An evaluation decides for itself.";
-  if (phase === "learning") return "No episode is running.";
+  if (phase === "learning" || phase === "standby") return "No episode is running.";
   if (!state.episode || state.steps.length === 0) return "The episode has not begun.";
   if (!RUNNING.has(phase) && phase !== "waiting") return "No episode is running.";
   return "";

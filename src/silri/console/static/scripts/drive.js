@@ -262,6 +262,15 @@ export class Drive {
     this.hooks.changed();
   }
 
+  /** Another robot is driven from now on: nothing of the last one's hand holds for it. */
+  change() {
+    this.release("another robot");
+    this.grip.clear();
+    this.times.clear();
+    this.delays = [];
+    this.arm = 0;
+  }
+
   /** The server executed the input `applied`: how long that took. */
   executed(applied) {
     for (const [sequence, sent] of this.times) {

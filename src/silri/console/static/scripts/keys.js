@@ -21,7 +21,7 @@ function entersControl(event) {
   return element.matches("button, a[href], summary, [role=tab], [tabindex]");
 }
 
-/** @param hooks {drive, command(name), replayKey(code) -> bool, arm(index)} */
+/** @param hooks {drive, command(name), replayKey(code) -> bool, digit(index, shift)} */
 export function listenToKeys(hooks) {
   const { drive } = hooks;
   addEventListener(
@@ -40,8 +40,8 @@ export function listenToKeys(hooks) {
       } else if (event.code in COMMAND_KEYS && !entersControl(event)) {
         event.preventDefault();
         if (!event.repeat) hooks.command(COMMAND_KEYS[event.code]);
-      } else if (event.code === "Digit1" || event.code === "Digit2") {
-        hooks.arm(Number(event.code.at(-1)) - 1);
+      } else if (/^Digit[1-9]$/.test(event.code)) {
+        if (!event.repeat) hooks.digit(Number(event.code.at(-1)) - 1, event.shiftKey);
       } else if (event.key === "Shift") {
         drive.slow = true;
       }

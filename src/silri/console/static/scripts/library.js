@@ -37,14 +37,24 @@ export class Library {
   }
 
   async load() {
+    const { robot } = this.hooks.state;
     const answer = await this.fetch("api/episodes");
-    if (!answer) return;
-    this.episodes = await answer.json();
+    const episodes = answer ? await answer.json() : null;
+    if (episodes === null || this.hooks.state.robot !== robot) return;
+    this.episodes = episodes;
     this.draw();
   }
 
-  /** A response, or null after saying what went wrong. */
+  /** Another robot is shown. */
+  clear() {
+    if (this.hooks.state.replay) this.close();
+    this.episodes = [];
+    this.draw();
+  }
+
+  /** A response, or null after saying what went wrong, or if another robot is shown by then. */
   async fetch(path) {
+    const { robot } = this.hooks.state;
     let answer = null;
     try {
       answer = await fetch(this.hooks.address(path));
@@ -52,6 +62,7 @@ export class Library {
       this.hooks.say("The server does not answer.", "refused");
       return null;
     }
+    if (this.hooks.state.robot !== robot) return null;
     if (answer.ok) return answer;
     this.hooks.say(`The server answered ${answer.status} for ${path}.`, "refused");
     return null;

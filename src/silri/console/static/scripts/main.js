@@ -11,29 +11,33 @@ import { Notices } from "./notices.js";
 import { Gamepad, Joystick } from "./pads.js";
 import { Panels } from "./panels.js";
 import { Preferences } from "./preferences.js";
+import { Robots } from "./robots.js";
 import { Scene } from "./scene.js";
 import { Settings } from "./settings.js";
 import { Link } from "./socket.js";
-import { addNotice, apply, freshState } from "./state.js";
+import { addNotice, apply, freshState, showRobot } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
 const token = new URLSearchParams(location.search).get("token");
+const state = freshState();
+state.robot = new URLSearchParams(location.search).get("robot");
 
-/** A path of the server, with the token if this page was opened with one. */
+/** A path of the server, about the robot that is shown, with the token that opened this page. */
 function address(path) {
   const url = new URL(path, document.baseURI);
   if (token) url.searchParams.set("token", token);
+  if (state.robot !== null) url.searchParams.set("robot", state.robot);
   return url.href;
 }
 
-const state = freshState();
+const socketAddress = () => address("ws").replace(/^http/, "ws");
 const settings = new Settings();
 const say = (text, kind = "notice") => {
   addNotice(state, text, kind);
   notices.render();
 };
 
-const link = new Link(address("ws").replace(/^http/, "ws"), {
+const link = new Link(socketAddress(), {
   onLink(name) {
     if (name === "lost") drive.release("lost");
     state.link = name;
@@ -71,6 +75,7 @@ const panels = new Panels($("why"), { state, seek: (step) => library.seek(step) 
 const curves = new Curves($("progress"), state);
 const map = new Map2D($("map"), { fetch: (path) => library.fetch(path) });
 const gamepad = new Gamepad(drive, () => changed());
+const robots = new Robots($("robots"), { state, show });
 const preferences = new Preferences({ state, settings, drive, gamepad, scene, changed });
 
 let planned = 0;
@@ -91,6 +96,7 @@ function render() {
   banner.render();
   commands.render();
   preferences.render();
+  robots.render();
   $("approximate").hidden = state.picture.picture !== "approximate";
   $("approximate").title = state.picture.text || "The picture is computed beside the run.";
   scene.note(state.picture);
@@ -123,6 +129,18 @@ function onMessage(message) {
     case "notice":
       notices.render();
       break;
+    case "robots":
+      robots.render();
+      break;
+    case "gone":
+      notices.render();
+      show(state.robots[0].name);
+      break;
+    case "control":
+      // Whoever held a key when the robot went away does not drive the moment it is back.
+      if (state.control.phase === "away") drive.release("away");
+      changed();
+      break;
     case "pong":
       drive.executed(state.applied);
       linkText();
@@ -134,17 +152,37 @@ function onMessage(message) {
   }
 }
 
+/** Show and drive another robot. The one before is let go at once, and given up. */
+function show(name) {
+  if (name === state.robot) return;
+  library.clear();
+  drive.change();
+  showRobot(state, name);
+  scene.clear();
+  map.clear();
+  link.moveTo(socketAddress());
+  const url = new URL(location.href);
+  url.searchParams.set("robot", name);
+  history.replaceState(null, "", url);
+  curves.refresh();
+  shown();
+  render();
+}
+
 /** A (new) connection told what kind of run this is. */
 function greet() {
   const { hello } = state;
   document.body.dataset.mode = hello.mode;
   document.title = `${hello.run} · silri`;
+  $("part").hidden = !hello.part;
+  for (const text of document.querySelectorAll("[data-stops]")) {
+    text.hidden = text.dataset.stops !== (hello.stops || "run");
+  }
   put($("run-name"), hello.run);
-  const robots = hello.robots.length > 1 ? [`${hello.robots.length} robots`] : [];
-  put($("run-facts"), [hello.agent, hello.env, ...robots].join(" · "));
+  put($("run-facts"), [hello.agent, hello.env].join(" · "));
   if (!state.replay) scene.arrange(hello.cameras);
   library.refresh(0);
-  curves.refresh();
+  shown();
   if (hello.mode === "replay" && settings.tab === "why" && !state.replay) choose("episodes");
   changed();
 }
@@ -162,7 +200,7 @@ function choose(tab) {
 function shown() {
   panels.refresh();
   curves.refresh();
-  if ($("map").offsetParent !== null) map.shown();
+  if ($("map").offsetParent !== null && state.hello) map.shown();
   banner.render();
 }
 
@@ -181,7 +219,9 @@ for (const dialog of document.querySelectorAll("dialog")) {
 listenToKeys({
   drive,
   replayKey: (code) => library.key(code),
-  arm: (index) => preferences.chooseArm(index),
+  digit(index, shift) {
+    if (shift || !robots.key(index)) preferences.chooseArm(index);
+  },
   command(name) {
     if (name !== "escape") commands.give(name);
     else if (state.control.phase !== "paused") commands.give("pause");
@@ -198,7 +238,7 @@ addEventListener("pageshow", (event) => {
 });
 
 // For tests, and for whoever wants to look: what the page knows.
-window.silri = { state, drive, scene, link, library, panels, settings };
+window.silri = { state, drive, scene, link, library, panels, settings, show };
 choose(settings.tab);
 render();
 link.connect();

@@ -41,6 +41,11 @@ export class Map2D {
     else this.draw();
   }
 
+  /** Another robot is shown. */
+  clear() {
+    this.data = null;
+  }
+
   async load() {
     this.note.textContent = "Reading the run …";
     this.note.hidden = false;

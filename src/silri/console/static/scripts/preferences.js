@@ -50,7 +50,7 @@ export class Preferences {
     const { state, drive } = this;
     document.body.dataset.drivable = String(drivable(state));
     if (!state.hello) return;
-    const known = state.hello.actions.map(({ name }) => name).join();
+    const known = [state.robots.length > 1, ...state.hello.actions.map(({ name }) => name)].join();
     if (known !== this.known) {
       this.known = known;
       this.arrange();
@@ -98,7 +98,9 @@ export class Preferences {
     });
     rows.push(["Space", "hold without moving"], ["Shift", "slowly"]);
     if (arms[0].gripper !== null) rows.push(["G", "open or close the gripper"]);
-    if (arms.length > 1) rows.push(["1, 2", "which arm"]);
+    const several = state.robots.length > 1;
+    if (several) rows.push(["1 to 9", "which robot"]);
+    if (arms.length > 1) rows.push([several ? "Shift with 1, 2" : "1, 2", "which arm"]);
     rows.push(["Enter, Backspace", "success, failure"], ["P or Escape", "pause"]);
     rows.push(["Home, Delete", "reset, discard"]);
     $("help").replaceChildren(

@@ -44,6 +44,13 @@ export class Scene {
     });
   }
 
+  /** Forget every picture: they are another robot's. */
+  clear() {
+    this.stored = null;
+    this.views = [];
+    this.root.textContent = "";
+  }
+
   /** What stands where there is no picture. */
   note({ picture, text }) {
     const none = picture === "none" ? `no picture: ${text || "this run has none"}` : "no picture yet";
@@ -77,6 +84,7 @@ export class Scene {
       view.figure.dataset.fault = `unreadable picture of step ${step}`;
     }
     view.busy = false;
+    if (this.views[camera] !== view) return; // of a robot that is not shown any more
     view.drawn += 1;
     this.rates.push(performance.now());
     this.send({ type: "drawn", camera });

@@ -69,6 +69,16 @@ export class Link {
     this.timer = setTimeout(() => this.connect(), wait);
   }
 
+  /** Leave for another address; what was sent before still arrives. */
+  moveTo(url) {
+    const socket = this.socket;
+    this.url = url;
+    this.socket = null; // it says no more to us
+    this.attempt = 0;
+    if (socket) socket.close();
+    this.connect();
+  }
+
   /** The page is going away: no more attempts. */
   leave() {
     this.closed = true;

@@ -18,8 +18,16 @@ export function freshState() {
     notices: [], // [{text, kind, at}]
     roundTrip: null, // ms
     applied: 0, // sequence of the last input that was executed
+    robots: [], // of this console, if there are several
+    robot: null, // the one that is shown; null: the only one
     replay: null, // {episode, steps, cursor, playing, …} while a stored one is looked at
   };
+}
+
+/** Begin anew with another robot of the same console. */
+export function showRobot(state, name) {
+  const { robots, notices, everOpen } = state;
+  Object.assign(state, freshState(), { robots, notices, everOpen, robot: name });
 }
 
 /** Change `state` by a message of the server; returns what changed, a name for the views. */
@@ -73,6 +81,16 @@ const HANDLERS = {
     state.picture = message;
     return "control";
   },
+  robots(state, message) {
+    state.robots = message.robots;
+    if (state.robot === null) state.robot = message.robots[0].name;
+    return "robots";
+  },
+  gone(state, message) {
+    state.robots = message.robots;
+    addNotice(state, message.text, "refused");
+    return "gone";
+  },
   notice(state, message) {
     addNotice(state, message.text, "notice");
     return "notice";
@@ -124,7 +142,9 @@ export function whyNotDrive(state) {
   const { holder, you, phase } = state.control;
   if (holder && !you) return `${holder} has control.`;
   if (phase === "ended") return "The run has ended.";
+  if (phase === "away") return "The robot's control loop is away.";
   if (phase === "learning") return "The policy learns: nothing drives now.";
+  if (phase === "standby") return "The robot stands by: nothing drives now.";
   if (phase === "evaluation") return "An evaluation runs: the policy is on its own.";
   return "";
 }
@@ -139,5 +159,5 @@ export function situation(state) {
   const other = holder && !you;
   if (phase === "human" || phase === "demonstration") return other ? "other" : "you";
   if (phase === "waiting") return other ? "other-waits" : "turn";
-  return phase === "autonomous" ? "policy" : phase; // paused, learning, evaluation, ended
+  return phase === "autonomous" ? "policy" : phase; // paused, learning, standby, evaluation, ended, away
 }
