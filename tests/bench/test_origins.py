@@ -53,6 +53,15 @@ def test_fields_that_differ_from_what_the_suite_asks_for_now(suite, runs, tmp_pa
     assert found == {"push_hil_serl_steady_s0": fields, "box_hil_serl_steady_s0": fields}
 
 
+def test_what_a_run_did_not_know_yet_is_no_difference(suite, runs):
+    def older(data):
+        del data["run"]["vision"], data["run"]["operator"]["gate"]["late"]
+
+    change(runs, FIRST, older)
+    found = differing(read_results(suite, runs).origins, cells(suite))[FIRST]
+    assert found == ("vision.keep: 'frames' -> 'features'",)  # what it did then
+
+
 def test_results_of_options_that_have_gone_stay_readable(suite, runs):
     change(runs, FIRST, lambda data: data["run"]["agent"].update(magic=1))
     results = read_results(suite, runs)

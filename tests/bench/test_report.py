@@ -254,7 +254,7 @@ def test_the_study_of_takeovers_has_a_line_per_person_and_habit(tmp_path):
     assert habit_values(often) == {"probability": 0.5}
     assert habit_values(nobody) == {}
     markdown, _ = written(tmp_path, results)
-    assert "(figures/takeovers_steps.png)" in markdown
+    assert "(figures/takeovers_success.png)" in markdown
     assert "(figures/takeovers_seconds.png)" in markdown
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from silri.bench.records import Fields
 from silri.bench.suite import Cell
 from silri.configs.run import RunConfig
-from silri.configs.serialize import FORMAT, differences, to_json
+from silri.configs.serialize import FORMAT, differences, to_json, with_later_fields
 from silri.core.errors import ConfigError
 
 
@@ -48,7 +48,7 @@ class Origin:
         """``field: theirs -> wanted``, or why this version cannot compare them."""
         if self.format != FORMAT:
             return [f"its options had other names (format {self.format}): not compared"]
-        return differences(self.config, to_json(wanted))
+        return differences(with_later_fields(dict(self.config)), to_json(wanted))
 
 
 def origin_of(config: Fields) -> Origin:

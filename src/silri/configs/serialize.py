@@ -70,7 +70,7 @@ def from_versioned(data: Any, version: Any, where: str) -> RunConfig:
     """
     version = 1 if version is None else version
     if version == FORMAT and isinstance(version, int):
-        return from_json(_with_later_fields(data))
+        return from_json(with_later_fields(data))
     if isinstance(version, int) and 1 <= version <= _LAST_UNREADABLE:
         raise ConfigError(
             f"{where} has format {version}, written by an earlier silri; install commit f441adf "
@@ -82,7 +82,7 @@ def from_versioned(data: Any, version: Any, where: str) -> RunConfig:
     )
 
 
-def _with_later_fields(data: Any) -> Any:
+def with_later_fields(data: Any) -> Any:
     """``data`` with what its format did not have yet when it was written."""
     if not isinstance(data, dict):
         return data

@@ -177,7 +177,7 @@ def _study(results: Results, gallery: _Gallery) -> Iterator[str]:
         )
     elif results.suite.study == "takeovers":
         yield "## When to take over, and for how long"
-        for effort, name in ((False, "takeovers_steps"), (True, "takeovers_seconds")):
+        for effort, name in ((True, "takeovers_seconds"), (False, "takeovers_success")):
             yield gallery.show(name, partial(draw_takeovers, results, effort=effort))
     elif results.suite.study == "ablation":
         yield "## What each part contributes"
