@@ -35,7 +35,7 @@ class RobotPolicy:
         agent = load_agent(config.agent_name).agent.create(
             config.agent, sight.seen, seed, config.augment
         )
-        self.acting = Sighted(agent, sight)
+        self.acting = self._template = Sighted(agent, sight)
         self._config, self._path = config, paths.policy
         self._seen: tuple[int, int] | None = None
         self.version = -1
@@ -54,8 +54,10 @@ class RobotPolicy:
                 self._seen = stamp
                 parameters = unpack(self._path.read_bytes(), str(self._path))
                 self.acting = decode_parameters(
-                    parameters.arrays, self.acting, str(self._path), self._config
+                    parameters.arrays, self._template, str(self._path), self._config
                 )
+                if self._template.agent.base is not self.acting.agent.base:
+                    self._template = self.acting  # what it corrects has come
                 self.version = parameters.version
         except FileNotFoundError:
             pass
