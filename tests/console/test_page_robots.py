@@ -44,7 +44,7 @@ def test_the_bar_says_who_drives_and_where_somebody_is_needed(open_page, several
     until(page, "document.querySelectorAll('#robots button').length === 2")
     assert text(page, "robot-1", "doing") == "the policy drives"
     assert text(page, "robot-1", "success") == "25 %"
-    assert text(page, "arm-b", "need") == "Take over"
+    assert text(page, "arm-b", "need") == "It is stuck"
     assert page.is_hidden("#robots [data-robot=robot-1] .need")
     assert page.get_attribute("#robots [data-robot=robot-1]", "aria-current") == "true"
     more = {"holder": "page-7", "success": None}
