@@ -6,11 +6,10 @@ and its lock) is on the shared file system, as it is without Ray.
 
 from __future__ import annotations
 
-import contextlib
 import logging
+import math
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ _LOG = logging.getLogger(__name__)
 LOCAL = "local"
 LOST = 1  # exit code of a cell whose machine has gone
 GRACE_S = 30.0  # for a cancelled cell to save itself
+AGAIN_S = 5.0  # a cell that goes on is cancelled again
 
 
 @dataclass
@@ -94,16 +94,19 @@ def run_command(
     os.chdir(folder)  # of whoever typed the command: paths may be relative to it
     with open_log(job, command) as log:
         process = spawn(command, log, environment)
+    cancelled, until = False, math.inf
     try:
-        # Not wait(): Ray's cancelling does not wake a thread that sleeps in the kernel.
-        while (code := process.poll()) is None:
-            time.sleep(POLL_S)
-        return code
-    except KeyboardInterrupt:  # how Ray cancels
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_S)
-        return INTERRUPTED
+        while True:
+            try:
+                if process.poll() is not None or time.monotonic() > until:
+                    break
+                # Not wait(): Ray's cancelling does not wake a thread that sleeps in the kernel.
+                time.sleep(POLL_S)
+            except KeyboardInterrupt:  # how Ray cancels; it may do so again
+                if not cancelled:
+                    cancelled, until = True, time.monotonic() + GRACE_S
+                    process.send_signal(signal.SIGTERM)
+        return INTERRUPTED if cancelled else process.poll() or 0
     finally:
         if process.poll() is None:
             process.kill()
@@ -115,10 +118,13 @@ class _Remote:
     def __init__(self, ray: Any, reference: Any) -> None:
         self._ray, self._reference = ray, reference
         self._stopped = False
+        self._asked_at = math.inf  # to stop, the last time
 
     def poll(self) -> int | None:
         done, _ = self._ray.wait([self._reference], timeout=0)
         if not done:
+            if time.monotonic() - self._asked_at > AGAIN_S:
+                self.stop()  # an interrupt may be lost in the worker
             return None
         try:
             return int(self._ray.get(self._reference))
@@ -129,7 +135,7 @@ class _Remote:
             return INTERRUPTED if self._stopped else LOST
 
     def stop(self) -> None:
-        self._stopped = True
+        self._stopped, self._asked_at = True, time.monotonic()
         self._ray.cancel(self._reference, force=False)
 
     def kill(self) -> None:
