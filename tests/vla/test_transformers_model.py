@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from silri.core.errors import BackboneFault, ConfigError, DataError
+from silri.nn.encoders import weights
 from silri.vla import files, transformers_model
 from silri.vla.backbone import Inputs, load_backbone
 from silri.vla.config import VlaConfig
@@ -190,7 +191,7 @@ def test_an_observation_that_it_cannot_take_stops(folders):
     ],
 )
 def test_a_model_of_the_hub_is_pinned(monkeypatch, place, message):
-    monkeypatch.setattr(files, "HUB_PACKAGE", "no_such_package")
+    monkeypatch.setattr(weights, "HUB_PACKAGE", "no_such_package")
     with pytest.raises(ConfigError, match=message):
         load_backbone(config(place))
 
@@ -204,8 +205,8 @@ def test_the_hub_is_asked_for_that_commit_and_no_code(monkeypatch, folders):
             asked.append((repository, revision, allow_patterns))
             return str(folders["smolvlm"])
 
-    monkeypatch.setattr(files, "HUB_PACKAGE", "json")  # there is one
-    monkeypatch.setattr(files, "import_module", lambda name, what: Hub)
+    monkeypatch.setattr(weights, "HUB_PACKAGE", "json")  # there is one
+    monkeypatch.setattr(weights, "import_module", lambda name, what: Hub)
     assert files.folder_of(f"hf:owner/name@{'b' * 40}", "transformers") == folders["smolvlm"]
     patterns = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
     assert asked == [("owner/name", "b" * 40, patterns)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import os
@@ -12,8 +11,7 @@ from typing import Any
 
 from silri.core.errors import ConfigError, DataError
 from silri.core.foreign import usable
-from silri.core.registry import import_module
-from silri.nn.encoders.weights import HUB_PACKAGE
+from silri.nn.encoders.weights import hub_client
 from silri.vla.serving.feature_server import FILES
 
 _HUB = re.compile(r"hf:([\w.-]+/[\w.-]+)@([0-9a-f]{40})")
@@ -122,12 +120,7 @@ def _from_hub(weights: str) -> Path:
     match = _HUB.fullmatch(weights)
     if match is None:
         raise ConfigError(f"vla.weights '{weights}': takes {_FORM}")
-    if importlib.util.find_spec(HUB_PACKAGE) is None:
-        raise ConfigError(
-            f"vla.weights '{weights}' are on the Hugging Face hub: pip install huggingface_hub, "
-            "or download the folder and give its path"
-        )
-    hub = import_module(HUB_PACKAGE, f"vla.weights '{weights}'")
+    hub = hub_client(f"vla.weights '{weights}'")
     repository, revision = match.groups()
     # Neither code nor pickles of the repository ever reach this machine.
     wanted = [f"*{suffix}" for suffix in FILES]

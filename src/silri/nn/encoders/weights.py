@@ -7,6 +7,7 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
@@ -170,17 +171,29 @@ def _check_hash(path: Path, wanted: str) -> None:
         raise DataError(f"{path}: its SHA-256 is {found}, and {wanted} was asked for")
 
 
+def hub_client(what: str) -> Any:
+    """The package ``huggingface_hub``.
+
+    Args:
+        what: is to be downloaded with it, for messages.
+
+    Raises:
+        ConfigError: it is not installed; says what else can be done.
+    """
+    if importlib.util.find_spec(HUB_PACKAGE) is None:
+        raise ConfigError(
+            f"{what} are on the Hugging Face hub: pip install huggingface_hub, or download them "
+            "and give their path"
+        )
+    return import_module(HUB_PACKAGE, what)
+
+
 def _from_hub(place: str) -> Path:
     """The file that ``hf:...`` names, downloaded once into the hub's own cache."""
     match = _HUB.fullmatch(place)
     if match is None:
         raise ConfigError(f"weights '{place}': takes {HUB_FORM}")
-    if importlib.util.find_spec(HUB_PACKAGE) is None:
-        raise ConfigError(
-            f"weights '{place}' are on the Hugging Face hub: pip install huggingface_hub, or "
-            "download the file and give its path"
-        )
-    hub = import_module(HUB_PACKAGE, f"weights '{place}'")
+    hub = hub_client(f"weights '{place}'")
     repository, revision, file = match.groups()
     with usable(f"weights '{place}' cannot be downloaded"):
         return Path(hub.hf_hub_download(repository, file, revision=revision))
