@@ -63,7 +63,7 @@ def learner(core: int | None, protected: bool, path: Path) -> None:
     run = RunConfig.from_preset(env_name=ENV)
     config, spec = run.agent, run.create_env().env_spec
     agent = load_agent(run.agent_name).agent.create(config, spec, 0, run.augment)
-    batch = fake_batch(spec, (config.utd, config.batch_size))
+    batch = fake_batch(spec, (config.utd, config.batch_size), columns=config.columns)
     agent, _ = agent.update(batch)
     jax.block_until_ready(agent)
     updates, started, computed, parent = 0, time.monotonic(), time.process_time(), os.getppid()

@@ -27,7 +27,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from silri.agents.base import Agent
+from silri.agents.base import Agent, AgentConfig
 from silri.agents.registry import load_agent
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.core.transition import Batch, fake_batch
@@ -110,7 +110,8 @@ def iterations(
 
 def _iterate(agent: Agent, size: int) -> Callable[[], None]:
     """Three batches in turn; the host's arrays, as the replay hands them over."""
-    batches = [fake_batch(SPEC, (agent.config.utd, size), seed=index) for index in range(3)]
+    shape, columns = (agent.config.utd, size), agent.config.columns
+    batches = [fake_batch(SPEC, shape, seed=index, columns=columns) for index in range(3)]
     state = {"agent": agent, "count": 0}
 
     def call() -> None:
@@ -179,7 +180,7 @@ def _apart(
         probe = fake_batch(SPEC, (PROBES,), seed=10**6).observation
         rows = []
         for count in range(1, marks[-1] + 1):
-            batch = _learnable(count, agents["cpu"].config.utd)
+            batch = _learnable(count, agents["cpu"].config)
             agents = {label: agent.update(batch)[0] for label, agent in agents.items()}
             if count in marks:
                 means = {
@@ -196,8 +197,8 @@ def _apart(
         return rows
 
 
-def _learnable(seed: int, utd: int) -> Batch:
-    batch = fake_batch(SPEC, (utd, 256), seed=seed)
+def _learnable(seed: int, config: AgentConfig) -> Batch:
+    batch = fake_batch(SPEC, (config.utd, 256), seed=seed, columns=config.columns)
     reward = 3.0 * batch.observation["state"][..., 0] * batch.action[..., 0]
     return batch._replace(reward=reward.astype(np.float32))
 

@@ -64,7 +64,7 @@ def learner(threads: int, rounds: int) -> None:
     flops = {}
     for name in ("silri", "hil_serl"):
         config = load_agent(name).preset().config
-        batch = fake_batch(spec, (config.utd, config.batch_size))
+        batch = fake_batch(spec, (config.utd, config.batch_size), columns=config.columns)
         candidates[name] = (_iteration(name, "default"), 5)
         flops[name] = _iteration_flops(name, config.batch_size)
         if name == "silri" and (torch_update := _torch_update(batch, threads)) is not None:
@@ -308,6 +308,7 @@ def torch_columns(batch: Any) -> dict[str, Any]:
         "r": batch.reward,
         "mask": batch.mask,
         "human": batch.is_intervention,
+        "success": batch.columns["success"],
         "g": (batch.human_action[..., 3] > 0).astype(np.int64),
     }
     return {name: np.ascontiguousarray(column) for name, column in arrays.items()}

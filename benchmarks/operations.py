@@ -59,7 +59,7 @@ def profiled(batch_size: int, iterations: int) -> tuple[float, collections.Count
     entry = load_agent("silri")
     config = replace(entry.preset().config, batch_size=batch_size)
     agent = entry.agent.create(config, spec, 0)
-    batch = fake_batch(spec, (config.utd, batch_size))
+    batch = fake_batch(spec, (config.utd, batch_size), columns=config.columns)
     for _ in range(5):  # compile, and settle
         agent, _ = agent.update(batch)
     jax.block_until_ready(agent)

@@ -17,6 +17,7 @@ from torch.nn import functional
 DISCOUNT, TAU, TARGET_NOISE, CLIP = 0.97, 0.005, 0.2, 40.0
 LEARNING_RATE, EXPERT_DECAY, EXPERT_RATE, AVERAGE_RATE, AVERAGE_TAIL = 3e-4, 1.0, 0.005, 0.002, 2.0
 KAPPA, LEAST_DEVIATION = 0.1, 0.1  # nats per dimension; floor of the person's deviation
+FAILED_WEIGHT = 0.1  # of a person's step in an episode that failed; the robot's own of a success: 1
 CORNER = 0.01  # weight of what keeps an actor that nobody guides off the corners
 LOG_VARIANCE = math.log(1e-4), math.log(2.0)  # soft bounds of the expert's output
 
@@ -102,8 +103,7 @@ class TorchSiLRI:
         for index in range(batch["s"].shape[0]):
             self.update_critics({name: column[index] for name, column in batch.items()})
         last = {name: column[-1] for name, column in batch.items()}
-        rows = last["s"].shape[0] // 2  # the second half of a batch is guidance
-        self.update_expert({name: column[rows:] for name, column in last.items()})
+        self.update_expert(last)
         mean, std = self.update_actor(last)
         self.update_multiplier(last, mean, std)
         self.iterations += 1
@@ -121,11 +121,14 @@ class TorchSiLRI:
         self.follow(self.target_actor, self.actor, TAU)
 
     def update_expert(self, batch: dict[str, torch.Tensor]) -> None:
-        """Negative log-likelihood of what people did."""
-        if batch["human"].any():
+        """Negative log-likelihood of what people did, and of the robot's own that worked."""
+        human, success = batch["human"], batch["success"]
+        if human.any():
             mean, std = self.human(self.expert, batch["s"])
-            nll = (0.5 * ((batch["h"] - mean) / std) ** 2 + std.log()).sum(-1)
-            self.step("expert", masked_mean(nll, batch["human"]))
+            done = torch.where(human[:, None] > 0, batch["h"], batch["a"])
+            nll = (0.5 * ((done - mean) / std) ** 2 + std.log()).sum(-1)
+            weights = human * (success + (1 - success) * FAILED_WEIGHT) + (1 - human) * success
+            self.step("expert", masked_mean(nll, weights))
         self.follow(self.average_expert, self.expert, EXPERT_RATE)
 
     def update_actor(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

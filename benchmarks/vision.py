@@ -100,7 +100,9 @@ def measure(way: str, episodes: int, rounds: int) -> dict[str, float]:
     result["decision_ms"] = median_ms(
         lambda: acting.act(next(fresh), episode=0, step=0, explore=True), rounds
     )
-    batch = fake_batch(sight.seen, (config.agent.utd, config.agent.batch_size))
+    batch = fake_batch(
+        sight.seen, (config.agent.utd, config.agent.batch_size), columns=config.agent.columns
+    )
     result["iteration_ms"] = median_ms(
         lambda: jax.block_until_ready(agent.update(batch)[1]), max(1, rounds // 5)
     )

@@ -88,7 +88,7 @@ def test_the_reference_has_the_options_of_a_verb_s_commands(command):
     assert not {option for option in options if f"`{option}" not in section}
 
 
-AGENTS = ["hil_serl", "hg_dagger", "bc", "silri_groups", "silri_asking", "silri_proven"]
+AGENTS = ["hil_serl", "hg_dagger", "bc", "silri_groups", "silri_asking"]
 
 
 @pytest.mark.parametrize("agent", AGENTS)

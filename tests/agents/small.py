@@ -80,10 +80,14 @@ def reads(agent, function) -> dict[str, set[str]]:
     return result
 
 
+def raw(agent, spec, lead=(1, 16), seed=0, *, interventions=0.5):
+    """A batch as a replay gives it, with the columns that the agent asks for."""
+    return fake_batch(spec, lead, seed, interventions, agent.config.columns)
+
+
 def rows(agent, spec, lead=(16,), *, interventions=0.5, seed=0):
     """A prepared batch: what losses take."""
-    batch = fake_batch(spec, lead, seed, interventions, agent.config.columns)
-    return agent.prepare(batch)
+    return agent.prepare(raw(agent, spec, lead, seed, interventions=interventions))
 
 
 def prepared(agent, spec, *, seed=0):

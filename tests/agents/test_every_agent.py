@@ -13,7 +13,7 @@ from silri.agents.stages import ONLINE, Stage
 from silri.core.errors import ConfigError, UnknownNameError
 from silri.core.specs import ArraySpec
 from silri.core.transition import fake_batch
-from tests.agents.small import STILL, differs, make
+from tests.agents.small import STILL, differs, make, raw
 
 
 def finite(tree):
@@ -24,7 +24,7 @@ def finite(tree):
 @pytest.mark.parametrize("name", ["silri", "hil_serl", "conrft", "bc"])
 def test_one_arm_two_or_none_is_a_matter_of_the_spec(any_spec, name):
     agent = make(any_spec, name, utd=1)
-    agent, info = agent.update(fake_batch(any_spec, (1, 16)))
+    agent, info = agent.update(raw(agent, any_spec, (1, 16)))
     assert int(agent.iterations) == 1
     assert finite(agent)
     assert finite(info)
@@ -51,7 +51,7 @@ def test_positions_from_the_hand_are_inputs_of_acting_and_learning(spec):
     plain = make(spec, "bc", utd=1)
     sizes = [a.actor.params["MLP_0"]["Dense_0"]["kernel"].shape[0] for a in (agent, plain)]
     assert sizes[0] == sizes[1] + 2
-    agent, _ = agent.update(fake_batch(spec, (1, 16)))
+    agent, _ = agent.update(raw(agent, spec, (1, 16)))
     observation = {key: np.zeros(v.shape, np.float32) for key, v in spec.observation.items()}
     action, _ = agent.act(observation, episode=0, step=0, explore=False)
     assert np.isfinite(action).all()
@@ -68,7 +68,7 @@ def test_a_camera_is_seen_by_every_network_through_an_encoder_of_its_own(spec):
     ]
     assert all(differs(encoders[0], other) for other in encoders[1:])
     agent = make(eyes, "bc", utd=1)
-    after, info = agent.update(fake_batch(eyes, (1, 16), interventions=1.0))
+    after, info = agent.update(raw(agent, eyes, (1, 16), interventions=1.0))
     assert finite(info)
     for name in ("actor", "gripper"):
         before, trained = (getattr(a, name).params["observer"] for a in (agent, after))
@@ -88,7 +88,7 @@ def test_the_same_seed_gives_the_same_agent_and_nothing_is_compiled_twice(spec, 
     left, right = make(spec, name, utd=1), make(spec, name, utd=1)
     update = type(left).update
     for step in range(3):
-        batch = fake_batch(spec, (left.config.utd, 16), step)
+        batch = raw(left, spec, (left.config.utd, 16), step)
         left, _ = left.update(batch)
         if step == 0:
             compiled = update._cache_size()
@@ -101,13 +101,13 @@ def test_the_same_seed_gives_the_same_agent_and_nothing_is_compiled_twice(spec, 
 @pytest.mark.parametrize("name", ["bc", "hg_dagger"])
 def test_cloning_reaches_every_parameter_and_ignores_the_robot(spec, name):
     agent = make(spec, name, utd=1)
-    after, _ = agent.update(fake_batch(spec, (1, 16), interventions=1.0))
+    after, _ = agent.update(raw(agent, spec, (1, 16), interventions=1.0))
     for network in ("actor", "gripper"):
         before_leaves = jax.tree.leaves(getattr(agent, network).params)
         after_leaves = jax.tree.leaves(getattr(after, network).params)
         for a, b in zip(before_leaves, after_leaves, strict=True):
             assert (a != b).any()
-    still, info = after.update(fake_batch(spec, (1, 16), interventions=0.0))
+    still, info = after.update(raw(after, spec, (1, 16), interventions=0.0))
     for a, b in zip(jax.tree.leaves(after.actor), jax.tree.leaves(still.actor), strict=True):
         np.testing.assert_array_equal(a, b)
     assert finite(info)

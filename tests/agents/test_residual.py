@@ -54,7 +54,7 @@ def test_it_begins_as_the_base_bit_for_bit(any_spec):
     assert_it_begins_as_its_base(any_spec, "silri")
 
 
-@pytest.mark.parametrize("name", ["silri", "hil_serl", "hg_dagger", "conrft", "silri_proven"])
+@pytest.mark.parametrize("name", ["silri", "hil_serl", "hg_dagger", "conrft"])
 def test_every_algorithm_learns_and_the_base_does_not(spec, name):
     grips = replace(spec, action=ActionSpec(4, (3,)))
     agent = assert_it_begins_as_its_base(grips, name)

@@ -9,13 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from silri.agents import losses
 from silri.agents.alone import exploration
 from silri.agents.silri import SiLRIAgent
 from silri.core.transition import Batch, fake_batch
 from silri.nn.actions import continuous_part
 from silri.nn.constraint import CONSTRAINTS
 from silri.nn.distributions import normal_log_prob
-from tests.agents.small import close, differs, make, prepared, rows, untied
+from tests.agents.small import close, differs, make, prepared, raw, rows, untied
 
 multiplier_step = jax.jit(lambda agent, batch: agent.update_multiplier(batch)[0])
 
@@ -71,7 +72,7 @@ def test_while_nobody_has_shown_anything_there_is_no_constraint(spec):
     corner = -np.log(1.0 + 1e-6 - actions**2).sum(axis=-1).mean()
     loss, _ = agent.actor_loss(agent.actor.params, batch)
     assert float(loss) == pytest.approx(-q.mean() + 0.01 * np.abs(q).mean() * corner, rel=1e-4)
-    after, info = agent.update(fake_batch(spec, (1, 16), 1, interventions=0.0))
+    after, info = agent.update(raw(agent, spec, (1, 16), 1, interventions=0.0))
     for name in ("expert", "gripper", "multiplier"):
         assert not differs(getattr(agent, name), getattr(after, name)), name
     assert differs(agent.actor.params, after.actor.params)
@@ -89,11 +90,11 @@ def test_it_explores_widely_at_first_only_while_nobody_has_shown_anything(spec):
     agent = make(spec, utd=1, explore_std=0.2)
     alone = [float(exploration(jnp.asarray(n, jnp.int32), 0.2)) for n in (0, 1000, 1900, 5000)]
     assert alone == pytest.approx([1.0, 0.5, 0.2, 0.2])
-    still, _ = agent.update(fake_batch(spec, (1, 16), interventions=0.0))
-    helped, _ = agent.update(fake_batch(spec, (1, 16), interventions=0.5))
-    cloned, _ = agent.update(fake_batch(spec, (2, 16), interventions=1.0), "clone")
+    still, _ = agent.update(raw(agent, spec, (1, 16), interventions=0.0))
+    helped, _ = agent.update(raw(agent, spec, (1, 16), interventions=0.5))
+    cloned, _ = agent.update(raw(agent, spec, (2, 16), interventions=1.0), "clone")
     assert [bool(a.shown) for a in (agent, still, helped, cloned)] == [False, False, True, True]
-    later, _ = helped.update(fake_batch(spec, (1, 16), 1, interventions=0.0))
+    later, _ = helped.update(raw(helped, spec, (1, 16), 1, interventions=0.0))
     assert bool(later.shown)  # a batch without a person does not take it back
     zeros = {key: np.zeros((400, *v.shape), np.float32) for key, v in spec.observation.items()}
     observation = agent.normalizer.prepare(zeros)
@@ -189,7 +190,7 @@ def test_the_default_constraint_is_the_divergence_of_two_gaussians_with_the_pers
 def _two_regions(spec, seed, count=256):
     """Left the person always does 0.5; right, 0.5 give or take 0.6."""
     rng = np.random.default_rng(seed)
-    batch = fake_batch(spec, (count,), seed, interventions=1.0)
+    batch = fake_batch(spec, (count,), seed, 1.0, ("success",))
     noisy = rng.random(count) < 0.5
     side = np.where(noisy, 1.0, -1.0).astype(np.float32)
     observation = {key: np.zeros_like(value) for key, value in batch.observation.items()}
@@ -198,6 +199,7 @@ def _two_regions(spec, seed, count=256):
     action[:, :3] += np.where(noisy[:, None], rng.normal(0, 0.6, (count, 3)), 0.02).astype(
         np.float32
     )
+    batch = batch._replace(columns={"success": np.ones(count, np.float32)})
     return batch._replace(observation=observation, action=action, human_action=action)
 
 
@@ -260,7 +262,7 @@ def test_diagnostics_say_why(spec):
 @pytest.mark.parametrize("stage", ["pretrain", "clone"])
 def test_cloning_sets_every_copy_of_the_actor_and_moves_the_critic_only_if_asked_to(spec, stage):
     agent = untied(make(spec))
-    after, info = agent.update(fake_batch(spec, (10, 16), interventions=1.0), stage)
+    after, info = agent.update(raw(agent, spec, (10, 16), interventions=1.0), stage)
     assert differs(agent.actor.params, after.actor.params)
     assert not differs(after.actor.params, after.target_actor)
     assert not differs(after.actor.params, after.average_actor)
@@ -276,7 +278,7 @@ def test_cloning_sets_every_copy_of_the_actor_and_moves_the_critic_only_if_asked
 
 def test_a_critic_that_has_seen_demonstrations_tells_good_from_bad_actions(spec):
     agent = make(spec, learning_rate=3e-3)
-    batch = fake_batch(spec, (50, 64), interventions=1.0)
+    batch = raw(agent, spec, (50, 64), interventions=1.0)
     good = batch.action[..., 0] > 0
     batch = batch._replace(reward=good.astype(np.float32), mask=np.zeros_like(batch.mask))
     for _ in range(4):
@@ -303,17 +305,18 @@ def test_coarse_multipliers_move_faster_than_the_fine_one(spec):
 
 
 def test_what_is_imitated_is_what_worked(spec):
-    agent = make(spec, "silri_proven", failed=0.25, own=0.5)
+    agent = make(spec, failed_weight=0.25, own_weight=0.5)
     person = np.array([1, 1, 0, 0], np.float32)
     success = np.array([1, 0, 1, 0], np.float32)
     batch = rows(agent, spec, (4,))._replace(is_intervention=person)
     batch = batch._replace(columns={"success": success})
-    np.testing.assert_allclose(agent.weights(batch), [1.0, 0.25, 0.5, 0.0])
+    worth = losses.examples(batch, 0.25, 0.5)[1]
+    np.testing.assert_allclose(worth, [1.0, 0.25, 0.5, 0.0])
 
     # A row's action counts in proportion: the person's where they drove, else what was executed.
     def gradient(changed):
         def loss(params):
-            return agent.expert_loss(params, changed)[0] * agent.weights(changed).sum()
+            return agent.expert_loss(params, changed)[0] * worth.sum()
 
         return jax.grad(loss)(agent.expert.params)
 
@@ -329,24 +332,23 @@ def test_what_is_imitated_is_what_worked(spec):
 
 
 def test_the_robot_s_own_success_moves_the_human_policy(spec):
-    """From all rows, the online ones included; plain SiLRI learns beta from guidance alone."""
+    """From all rows, the online ones included; published, beta is of the guidance buffer alone."""
     moved = {}
-    for name in ("silri", "silri_proven"):
-        agent = make(spec, name, utd=1)
+    for preset in ("default", "released"):
+        agent = make(spec, preset=preset, utd=1)
         batch = rows(agent, spec, (16,), interventions=0.5)
-        columns = {"success": np.ones(16, np.float32)} if name == "silri_proven" else {}
-        batch = batch._replace(columns=columns)
+        batch = batch._replace(columns={"success": np.ones(16, np.float32)})
         other = np.array(batch.action)
         other[:4] = np.clip(other[:4] + 0.5, -1.0, 1.0)  # rows of the online buffer
         own = batch._replace(is_intervention=np.array([0] * 4 + [1] * 12, np.float32))
         step = jax.jit(lambda agent, b: agent.update_expert(agent.expert_rows(b))[0].expert.params)
-        moved[name] = differs(step(agent, own), step(agent, own._replace(action=other)))
-    assert moved == {"silri": False, "silri_proven": True}
+        moved[preset] = differs(step(agent, own), step(agent, own._replace(action=other)))
+    assert moved == {"default": True, "released": False}
 
 
 def test_it_asks_a_share_of_the_time_where_the_critics_disagree(spec):
     agent = make(spec, "silri_asking", ask_fraction=0.25, learning_rate=1e-12, utd=1)
-    batch = fake_batch(spec, (1, 16), 0)
+    batch = raw(agent, spec, (1, 16), 0)
     step = jax.jit(lambda agent: agent.update_actor(agent.prepare(one))[0])
     one = jax.tree.map(lambda x: x[0], batch)
     for _ in range(300):

@@ -14,7 +14,7 @@ from silri.core.errors import ConfigError
 from silri.core.specs import ActionSpec
 from silri.core.transition import fake_batch
 from silri.nn.mlp import Trunk
-from tests.agents.small import STILL, close, differs, make, networks, untied
+from tests.agents.small import STILL, close, differs, make, networks, raw, untied
 
 
 def trained(spec, name, **fields):
@@ -53,7 +53,7 @@ def test_algorithms_whose_policy_has_a_mean_start_one_another(spec, name, source
     before, seen = trained(spec, source), observations(spec)
     agent, _ = start_from(make(spec, name, utd=1), before, "runs/before")
     assert_it_acts_as(agent, before, seen)
-    after, _ = agent.update(fake_batch(spec, (1, 16)))
+    after, _ = agent.update(raw(agent, spec, (1, 16)))
     assert differs(after.actor.params, agent.actor.params)
 
 

@@ -173,7 +173,7 @@ def test_the_built_in_suites_are_those_of_the_proof():
         *("Pick Spoon", "Push-T", ""),
     ]
     assert all(task.analogy for task in paper.tasks)
-    assert len(cells(paper)) == 7 * 6 * 5 + 7 * 3 + 7
+    assert len(cells(paper)) == 7 * 6 * 5 + 7 * 3
     assert {cell.seed for cell in cells(paper, variants=["no_task_knowledge"])} == {0, 1, 2}
     assert {t.label for t in paper.tasks if t.long_horizon} == {
         "assembly",

@@ -87,7 +87,7 @@ def test_an_iteration_of_both_gives_the_same_networks(pair):
     torch, columns = importlib.import_module("torch"), importlib.import_module("learner")
     before = networks(agent)
     for seed in range(3):
-        batch = fake_batch(SPEC, (agent.config.utd, 32), seed)
+        batch = fake_batch(SPEC, (agent.config.utd, 32), seed, columns=agent.config.columns)
         agent, _ = agent.update(batch)
         arrays = columns.torch_columns(batch)
         learner.update({name: torch.from_numpy(column) for name, column in arrays.items()})
@@ -102,7 +102,9 @@ def test_without_a_person_both_learn_from_rewards_alone(pair):
     agent, learner = pair
     torch, columns = importlib.import_module("torch"), importlib.import_module("learner")
     before = networks(agent)
-    batch = fake_batch(SPEC, (agent.config.utd, 32), interventions=0.0)
+    batch = fake_batch(
+        SPEC, (agent.config.utd, 32), interventions=0.0, columns=agent.config.columns
+    )
     agent, _ = agent.update(batch)
     arrays = columns.torch_columns(batch)
     learner.update({name: torch.from_numpy(column) for name, column in arrays.items()})

@@ -188,6 +188,19 @@ def test_a_run_from_before_there_were_videos_has_none():
     assert from_versioned(data, FORMAT, "config.json") == EDITED
 
 
+def test_a_run_from_before_successes_were_imitated_goes_on_as_it_was():
+    now = RunConfig.from_preset("silri")
+    alone = replace(now, agent=replace(now.agent, failed_weight=1.0, own_weight=0.0))
+    data = text(now)
+    del data["agent"]["failed_weight"], data["agent"]["own_weight"]
+    assert from_versioned(data, FORMAT, "config.json") == alone
+    # The variant that did so became the default.
+    proven = text(now) | {"agent_name": "silri_proven"}
+    proven["agent"] = {**data["agent"], "failed": 0.2, "own": 0.5}
+    wanted = replace(now, agent=replace(now.agent, failed_weight=0.2, own_weight=0.5))
+    assert from_versioned(proven, FORMAT, "config.json") == wanted
+
+
 def test_a_run_from_before_people_had_habits_is_read():
     data = text(EDITED)
     for part, names in {"skill": ("habit", "other_habit", "errs"), "gate": ("late",)}.items():

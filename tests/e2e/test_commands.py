@@ -109,7 +109,6 @@ def test_train_resume_eval_plot_on_the_default_task(tmp_path):
         ("silri", "released", BRIEF),
         ("silri_groups", "default", BRIEF),
         ("silri_asking", "default", BRIEF),
-        ("silri_proven", "default", BRIEF),
     ],
 )
 def test_every_agent_runs_on_the_simulator(tmp_path, agent, preset, more):

@@ -22,7 +22,6 @@ RUNS = [
     ("silri", "default"),
     ("silri_groups", "default"),
     ("silri_asking", "default"),
-    ("silri_proven", "default"),
     ("hil_serl", "cloned"),
     ("conrft", "default"),
     ("hg_dagger", "default"),

@@ -34,6 +34,24 @@ def cloning(spec: ActionSpec, batch: Batch, mean: jax.Array, std: jax.Array) -> 
     return -masked_mean(normal_log_prob(actions, mean, std), batch.is_intervention)
 
 
+def examples(batch: Batch, failed: float, own: float) -> tuple[jax.Array, jax.Array]:
+    """What is imitated of rows (B,), and what it is worth: actions (B, A), weights w (B,).
+
+    ::
+
+        a = the person's action where they drove, else what was executed
+        w = 1        a person's step in an episode that succeeded
+        w = failed   a person's step in an episode that failed
+        w = own      the robot's own step in an episode that succeeded (0 in one that failed)
+
+    So an imitator moves on from the person as the robot gets better.
+    """
+    person, success = batch.is_intervention, batch.columns["success"]
+    actions = jnp.where(person[:, None] > 0, batch.human_action, batch.action)
+    of_person = person * (success + (1.0 - success) * failed)
+    return actions, of_person + (1.0 - person) * success * own
+
+
 def by_driver(name: str, values: jax.Array, batch: Batch) -> Info:
     """Means of values (B,) where a person acted, and where the policy did, as metrics."""
     return {

@@ -33,9 +33,6 @@ AGENTS = Registry(
         _own("hg_dagger", "hg_dagger", "HGDAggerAgent", "cloning that goes on online"),
         _own("bc", "bc", "BCAgent", "behaviour cloning of demonstrations"),
         _own("silri_groups", "variants.groups", "GroupedSiLRIAgent", "SiLRI, lambda in groups"),
-        _own(
-            "silri_proven", "variants.proven", "ProvenSiLRIAgent", "SiLRI that imitates what worked"
-        ),
         _own("silri_asking", "variants.asking", "AskingSiLRIAgent", "SiLRI that asks for help"),
     ],
     group="silri.agents",

@@ -5,14 +5,14 @@ Maximise return subject to staying near the person where the person is sure::
     max_pi J(pi)   s.t.   D(s) = d(pi(s), beta(s)) <= bound(s)   for all s
     L(pi, lambda) = -Q(s, pi(s)) + lambda(s) [ D(s) - bound(s) ],   lambda(s) >= 0
 
-beta is a Gaussian fitted to what people did; its spread loosens the constraint, so the learned
-multiplier lambda(s) falls where people are inconsistent (reinforcement learning decides) and
-rises where they are sure (imitation decides). While nobody has shown anything there is no
-constraint, and what is left is reinforcement learning.
+beta is a Gaussian fitted to what people did, and to what the robot did where that succeeded; its
+spread loosens the constraint, so the learned multiplier lambda(s) falls where people are
+inconsistent (reinforcement learning decides) and rises where they are sure (imitation decides).
+While nobody has shown anything there is no constraint, and what is left is reinforcement learning.
 
 ============  =================================================================================
 pi(s)         actor: deterministic tanh mean; acts with a fixed deviation ``explore_std``
-beta(s)       expert: mean mu(s) and deviation sigma(s) of the human action
+beta(s)       expert: mean mu(s) and deviation sigma(s) of the human action, and of what worked
 Q_k(s, a)     critics, k = 1..E; bars are Polyak targets
 lambda(s)     multiplier, softplus output
 g             gripper classes: a cross-entropy head, argmax at run time
@@ -31,17 +31,17 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from silri.agents import alone
+from silri.agents import alone, losses
 from silri.agents.augment import PLAIN, Augment
 from silri.agents.base import Acted, Agent, AgentConfig, Prepared
 from silri.agents.gripper import create_gripper, gripper_command, update_gripper
-from silri.agents.losses import by_driver, cloning, guidance_rows, masked_mean, temporal_difference
 from silri.agents.stages import ONLINE, Stage
-from silri.core.settings import NonNegative, Positive, PositiveInt, Rate01, settings
+from silri.core.settings import NonNegative, Positive, PositiveInt, Rate01, Share01, settings
 from silri.core.specs import EnvSpec
 from silri.core.transition import Batch
 from silri.nn.actions import continuous_part, join
 from silri.nn.constraint import CONSTRAINTS, Constraint, Kind
+from silri.nn.distributions import normal_log_prob
 from silri.nn.heads import EnsembleCritic, GaussianPolicy, MeanPolicy, Multiplier
 from silri.nn.train_state import Info, Loss, Params, TrainState, averaging, follow, polyak
 
@@ -55,6 +55,7 @@ class SiLRIConfig(AgentConfig):
     """Defaults are silri's own; the published ones are in :mod:`silri.agents.silri_presets`."""
 
     known_stages: ClassVar[tuple[str, ...]] = ("clone", "pretrain", "offline", "online")
+    columns: ClassVar[tuple[str, ...]] = ("success",)
 
     n_step: PositiveInt = 3  # rewards in a return before it bootstraps
     reward_unit: NonNegative = 10.0  # the demonstrations' largest return is scaled to it, 0: not
@@ -65,6 +66,8 @@ class SiLRIConfig(AgentConfig):
     explore_std: Positive = 0.05**0.5  # deviation of the acting policy
     expert_decay: NonNegative = 1.0  # weight decay of the expert, times the learning rate per step
     expert_rate: Rate01 = 0.005  # Polyak rate of the expert that is imitated; 1 is the online one
+    failed_weight: Share01 = 0.1  # in the expert's loss: a person's step of a failed episode
+    own_weight: NonNegative = 1.0  # there: the robot's own step of a success; published: 0
     constraint: Kind = "kl"  # form of D(s) and bound(s)
     kappa: NonNegative = 0.1  # bound(s) = kappa * spread(s) + slack; for "kl" nats per dimension
     multiplier: Literal["state", "scalar", "const", "zero", "infinite"] = "state"  # lambda
@@ -102,15 +105,19 @@ class SiLRIAgent(Agent):
         return mean, self.constraint.deviation(scale)
 
     def expert_rows(self, batch: Batch) -> Batch:
-        """The rows of a mixed batch that beta learns from: those of the guidance buffer."""
-        return guidance_rows(batch, self.config.online_fraction)
+        """The rows of a mixed batch that beta learns from: all, or those of the guidance buffer."""
+        own = self.config.own_weight > 0
+        return batch if own else losses.guidance_rows(batch, self.config.online_fraction)
 
     def expert_loss(self, params: Params, batch: Batch) -> Loss:
-        """-sum m log N(a_human; mu(s), sigma(s)^2) / sum m, m = 1 where a person acted."""
+        """-sum w log N(a; mu(s), sigma(s)^2) / sum w: who is sure and wrong shows in what fails."""
         mean, std = self.human(batch.observation, params)
-        nll = cloning(self.action_spec, batch, mean, std)
-        spread = masked_mean(jnp.mean(std, axis=-1), batch.is_intervention)
-        return nll, {"expert/nll": nll, "expert/std": spread}
+        actions, weights = losses.examples(batch, self.config.failed_weight, self.config.own_weight)
+        log_prob = normal_log_prob(continuous_part(self.action_spec, actions), mean, std)
+        nll = -losses.masked_mean(log_prob, weights)
+        own = losses.masked_mean(1.0 - batch.is_intervention, weights)
+        spread = losses.masked_mean(jnp.mean(std, axis=-1), batch.is_intervention)
+        return nll, {"expert/nll": nll, "expert/std": spread, "expert/own": own}
 
     # -- critic ------------------------------------------------------------------------------
 
@@ -127,7 +134,7 @@ class SiLRIAgent(Agent):
         target = batch.reward + self.config.discount * batch.mask * next_q.min(axis=0)
         actions = continuous_part(self.action_spec, batch.action)
         q = self.critic(batch.observation, actions, params=params)
-        return temporal_difference(q, jax.lax.stop_gradient(target))
+        return losses.temporal_difference(q, jax.lax.stop_gradient(target))
 
     # -- actor ---------------------------------------------------------------------------------
 
@@ -150,13 +157,13 @@ class SiLRIAgent(Agent):
             loss = jnp.mean((-q + multiplier * distance) / (1.0 + multiplier))
             loss += jnp.where(shown, 0.0, alone.barrier(actions, q))
         info = {"actor/loss": loss, "actor/q": jnp.mean(q), "actor/distance": jnp.mean(distance)}
-        return loss, info | by_driver("actor/distance_", distance, batch)
+        return loss, info | losses.by_driver("actor/distance_", distance, batch)
 
     def warm_start_loss(self, params: Params, batch: Batch) -> Loss:
         """-mean log N(a_human; pi(s), explore_std^2): cloning before the first episode."""
         mean = self.actor(batch.observation, params=params)
         std = jnp.full_like(mean, self.config.explore_std)
-        loss = cloning(self.action_spec, batch, mean, std)
+        loss = losses.cloning(self.action_spec, batch, mean, std)
         return loss, {"actor/warm_start": loss}
 
     # -- multiplier ------------------------------------------------------------------------------
@@ -180,7 +187,9 @@ class SiLRIAgent(Agent):
         violation = jax.lax.stop_gradient(distance - bound)
         values = self.multiplier_values(batch.observation, params)
         info = {"multiplier/mean": jnp.mean(values), "multiplier/std": jnp.std(values)}
-        info |= {"multiplier/violation": jnp.mean(violation)} | by_driver("bound/", bound, batch)
+        info |= {"multiplier/violation": jnp.mean(violation)} | losses.by_driver(
+            "bound/", bound, batch
+        )
         return -jnp.mean(values * violation), info
 
     # -- updates, in the order critic, expert, actor, gripper, multiplier --------------------------

@@ -20,6 +20,8 @@ RELEASED = replace(
     stages=(Stage("clone", "guidance", 500), ONLINE),
     expert_decay=0.0,
     expert_rate=1.0,
+    failed_weight=1.0,
+    own_weight=0.0,
     constraint="released",
     kappa=1.0,
     initial_multiplier=math.log(2.0),
@@ -40,6 +42,9 @@ PRESETS = {
         "the paper's text: squared l2, bound = 6 mean deviation + 0.1",
     ),
     "const": _ablation("lambda = 0.5", multiplier="const", initial_multiplier=0.5),
+    "people_only": _ablation(
+        "people alone are imitated, whatever came of it", failed_weight=1.0, own_weight=0.0
+    ),
     "no_rl": _ablation("imitation only", multiplier="infinite"),
     "no_bc": _ablation("reinforcement only", multiplier="zero"),
 }

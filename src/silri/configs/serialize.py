@@ -55,6 +55,7 @@ _LATER_OF_PEOPLE: Mapping[str, Mapping[str, Any]] = {
     "skill": {"habit": [], "other_habit": [], "errs": "everywhere", "aside": 0.0},
     "gate": {"late": [0, 0], "follows": "eyes"},
 }
+_LATER_OF_SILRI = {"failed_weight": 1.0, "own_weight": 0.0}  # people alone were imitated, always
 
 
 def from_versioned(data: Any, version: Any, where: str) -> RunConfig:
@@ -93,6 +94,12 @@ def with_later_fields(data: Any) -> Any:
         given = data.get(section, {} if whole else None)
         if isinstance(given, dict):
             data[section] = {**fields, **given}
+    if isinstance(agent := data.get("agent"), dict) and "expert_rate" in agent:
+        agent = dict(agent)  # of SiLRI, or of one of its variants
+        if data.get("agent_name") == "silri_proven":  # a variant until it became the default
+            data["agent_name"] = "silri"
+            agent |= {f"{name}_weight": agent.pop(name, None) for name in ("failed", "own")}
+        data["agent"] = {**_LATER_OF_SILRI, **agent}
     if isinstance(env := data.get("env"), dict):
         for known, fields in _LATER_OF_ENV.items():
             env = {**fields, **env} if known in env else env
