@@ -73,7 +73,7 @@ class ConRFTConfig(AgentConfig):
     offline_cloning: NonNegative = 1.0  # beta of the offline stage
     offline_q: NonNegative = 0.1  # eta of the offline stage
     online_cloning: NonNegative = 0.5  # beta of the online stage
-    online_q: NonNegative = 1.0  # eta of the online stage
+    online_q: NonNegative = 0.1  # eta of the online stage; published: 1, with rewards as they are
     clone: Literal["human", "all"] = "human"  # rows that are cloned; published: the robot's, too
     clip_cloning: bool = False  # clone the clipped action, as published: no way back from the edge
     decay: NonNegative = 1.0  # weight decay of the actor, times the learning rate per step
@@ -272,6 +272,7 @@ PUBLISHED = replace(
     trunk=Trunk(activation="tanh"),
     stages=(Stage("offline", "mix", 20_000), replace(ONLINE, reset_optimisers=True)),
     actor_q="mean",
+    online_q=1.0,
     clone="all",
     clip_cloning=True,
     decay=0.0,
