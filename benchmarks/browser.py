@@ -31,12 +31,13 @@ class Run:
 
     def __init__(self, verb: str, *flags: str, folder: Path, notes: Path | None = None) -> None:
         """Start it and wait for the address."""
-        self.folder, self._log = folder, folder.with_suffix(".txt")
+        self.folder, self._log = folder, folder.with_suffix(f".{verb}.txt")
+        where = () if verb == "console" else ("--out",)
         more = {"PYTHONPATH": os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])}
         more |= {"PYTHONUNBUFFERED": "1", "SILRI_TIMED": str(notes or folder.parent)}
         with self._log.open("w") as out:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "silri.cli.main", verb, *flags, "--out", str(folder)],
+                [sys.executable, "-m", "silri.cli.main", verb, *flags, *where, str(folder)],
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **more},

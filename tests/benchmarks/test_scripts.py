@@ -111,6 +111,13 @@ RUNS = [
         (),
         ("starlette", "uvicorn", "playwright", "chromium", "opengl"),
     ),
+    Run(
+        "benchmarks/screenshots.py",
+        "--out shots --smoke",
+        (),
+        ("shots/console_driving.png", "shots/console_run.png"),
+        ("starlette", "uvicorn", "playwright", "chromium", "opengl"),
+    ),
     Run("benchmarks/readme_table.py", "", (r"\| SiLRI \| 500 \|",)),
     Run("benchmarks/store.py", "--count 20", ("mixer sample", "silri verify and load")),
     Run(
