@@ -4,6 +4,7 @@ Usage::
 
     python benchmarks/screenshots.py --out docs/images      # console_driving.png, console_run.png
     python benchmarks/screenshots.py --out shots --all      # and the same at every width
+    python benchmarks/screenshots.py --out docs/images --run RUN    # console_run.png, of that run
     python benchmarks/screenshots.py --out shots --smoke    # as soon as there is anything to see
 
 A scripted person helps as long as it takes until the policy succeeds now and then: when the coach
@@ -13,6 +14,7 @@ says that the robot is stuck, the person takes over, and lets go when the coach 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -42,10 +44,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--episodes", type=int, default=12, help="before the pictures")
     parser.add_argument("--all", action="store_true", help="also at the other widths")
+    parser.add_argument("--run", type=Path, help="a finished run to look back on, and no other")
     parser.add_argument("--smoke", action="store_true", help="of the first moments of a run")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as name, chromium() as browser:
+        if arguments.run is not None:
+            folder = Path(name) / arguments.run.resolve().name
+            shutil.copytree(arguments.run, folder)
+            with Run("console", "--port", "0", folder=folder) as run:
+                look_back(browser, run.url, arguments)
+            return
         folder = Path(name) / "teach"
         demos = record(Path(name) / "demos", 2 if arguments.smoke else 5, "--env", ENV)
         flags = ("--env", ENV, "--data.dataset", str(demos), *SMALL, "--steps", "3000")
@@ -109,7 +118,9 @@ def look_back(browser: Any, url: str, arguments: argparse.Namespace) -> None:
         page.evaluate("silri.library.seek(silri.state.replay.steps.length * 0.7)")
         page.click("[data-tab=map]" if width == REPLAY else "[data-tab=why]")
         until(page, "silri.scene.views[0].step === silri.state.replay.cursor")
-        page.wait_for_timeout(1500)  # the map is read, everything is drawn
+        if width == REPLAY:  # every state of the run is read for it
+            until(page, "document.querySelector('#map [data-part=scale]').textContent !== ''")
+        page.wait_for_timeout(500)  # until it is drawn
         save(page, arguments.out / f"console_run_{width}.png", REPLAY)
         context.close()
 
