@@ -1,10 +1,20 @@
-"""What the console costs the control loop, and how long an input takes to become an action.
+"""What the console costs the control loop, and whether its page is quick, light and fluent.
 
 Usage::
 
-    python benchmarks/console.py                                  # both
+    python benchmarks/console.py                                  # cost, and inputs of a script
     python benchmarks/console.py --steps 200 --seconds 3          # a glance
-    python benchmarks/console.py --seconds 60 --env metaworld/push-v3
+    python benchmarks/console.py --parts input video memory       # the page, in real Chromium
+    python benchmarks/console.py --parts memory --minutes 10
+    python benchmarks/console.py --parts input video memory --smoke
+
+The parts:
+
+- ``cost``: seconds that the console takes of each step of the control loop
+- ``socket``: from an input on the WebSocket to the action, for the inputs that are executed
+- ``input``: from a key event in the browser to the action in the stored episode, for every key
+- ``video``: two 256 px cameras through a line of 10 Mbit/s
+- ``memory``: growth of the page's heap, after collections, and of its server, in so many minutes
 """
 
 from __future__ import annotations
@@ -12,6 +22,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
 import signal
 import socket
@@ -20,7 +31,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,20 +48,73 @@ from silri.core.transition import Transition
 
 SPEC = ActionSpec(4, (3,))
 HZ = 60.0  # inputs per second, as a page sends them
+Row = tuple[str, str, str]  # what, goal, value
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=5_000, help="of the loop")
-    parser.add_argument("--seconds", type=float, default=30.0, help="of driving")
-    parser.add_argument("--env", default="metaworld/drawer-open-v3")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=["cost", "socket"])
+    parser.add_argument("--steps", type=int, default=5_000, help="of the loop (cost)")
+    parser.add_argument("--seconds", type=float, default=30.0, help="of driving (socket, video)")
+    parser.add_argument("--keys", type=int, default=400, help="pressed or let go (input)")
+    parser.add_argument("--minutes", type=float, default=30.0, help="of use (memory)")
+    parser.add_argument("--env", default="metaworld/drawer-open-v3", help="of the part socket")
+    parser.add_argument("--smoke", action="store_true", help="as little of everything as works")
     arguments = parser.parse_args()
+    if arguments.smoke:
+        arguments.steps, arguments.seconds = 200, 4.0
+        arguments.keys, arguments.minutes = 12, 0.2
+    rows = [row for part in arguments.parts for row in PARTS[part](arguments)]
+    print(f"\nload of the machine meanwhile: {os.getloadavg()[1]:.1f} on {os.cpu_count()} cores")
+    print("| what | goal | value |\n| --- | --- | --- |")
+    for row in rows:
+        print(f"| {' | '.join(row)} |")
+
+
+def cost_part(arguments: argparse.Namespace) -> Iterator[Row]:
     for cameras in (0, 2):
         spent = cost(arguments.steps, cameras)
-        print(f"per control step, {cameras} cameras of 256 x 256: {percentiles(spent)}", flush=True)
+        what = f"per control step, {cameras} cameras of 256 x 256"
+        yield what, "p95 under 1 ms", percentiles(spent)
+
+
+def socket_part(arguments: argparse.Namespace) -> Iterator[Row]:
     delays, frames = asyncio.run(driven(arguments.env, arguments.seconds))
-    print(f"input to executed action at 20 Hz: {percentiles(delays)} ({len(delays)} inputs)")
-    print(f"pictures per second: {frames / arguments.seconds:.1f}")
+    what = f"an input on the socket to its action at 20 Hz, {len(delays)} executed inputs"
+    yield what, "", percentiles(delays)
+    yield "pictures per second of the scene", "", f"{frames / arguments.seconds:.1f}"
+
+
+def input_part(arguments: argparse.Namespace) -> Iterator[Row]:
+    from page import measure_inputs
+
+    delays = measure_inputs(arguments.keys)
+    what = f"key event to stored action at 20 Hz, {len(delays.event)} keys"
+    yield what, "p95 under 60 ms", percentiles(delays.event)
+    yield "the same, from before the test driver's call", "", percentiles(delays.driver)
+    yield "keys that came between two episodes: left out", "", str(delays.between)
+    yield "keys that were not executed before the next one", "0", str(delays.overtaken)
+
+
+def video_part(arguments: argparse.Namespace) -> Iterator[Row]:
+    from page import measure_video
+
+    rate, megabits = measure_video(arguments.seconds)
+    yield "two 256 px cameras, pictures per second and camera", "at least 10", f"{rate:.1f}"
+    yield "of a line of 10 Mbit/s", "at most 10 Mbit/s", f"{megabits:.2f} Mbit/s"
+
+
+def memory_part(arguments: argparse.Namespace) -> Iterator[Row]:
+    from page import SAMPLE_S, SETTLED_S, growth, measure_memory
+
+    settle, sample = (10.0, 5.0) if arguments.smoke else (SETTLED_S, SAMPLE_S)
+    looks = measure_memory(arguments.minutes, settle, sample)
+    for of, name in (("page", "heap of the page"), ("server", "memory of its server")):
+        what = f"growth of the {name} in {looks[-1].minutes - looks[0].minutes:.1f} minutes"
+        now = getattr(looks[-1], of)
+        yield what, "under 20 MB in 30", f"{growth(looks, of):.2f} MB, to {now:.1f} MB"
 
 
 def percentiles(seconds: Sequence[float]) -> str:
@@ -92,7 +156,7 @@ def cost(steps: int, cameras: int) -> list[float]:
         assert asked.engaged
         time.sleep(0.002)  # the robot moves
     operator.close()
-    print(f"  steps that the console was too slow for: {link.dropped}")
+    print(f"steps that the console was too slow for: {link.dropped}", flush=True)
     return spent
 
 
@@ -164,6 +228,14 @@ async def drive(address: str, seconds: float) -> tuple[list[float], int]:
         listening.cancel()
     return delays, frames
 
+
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    "cost": cost_part,
+    "socket": socket_part,
+    "input": input_part,
+    "video": video_part,
+    "memory": memory_part,
+}
 
 if __name__ == "__main__":
     main()

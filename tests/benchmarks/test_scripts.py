@@ -32,8 +32,8 @@ class Run:
         arguments: of it.
         says: what its output matches.
         writes: files that are there and not empty afterwards.
-        needs: packages, without which it is left out; ``lerobot`` is LeRobot's own environment, and
-            ``opengl`` something that draws.
+        needs: packages, without which it is left out; ``lerobot`` is LeRobot's own environment,
+            ``opengl`` something that draws, and ``chromium`` the browser.
     """
 
     script: str
@@ -98,6 +98,25 @@ RUNS = [
         ("per control step, 2 cameras", "input to executed action at 20 Hz: p50"),
         (),
         ("starlette", "uvicorn", "websockets"),
+    ),
+    Run(
+        "benchmarks/console.py",
+        "--parts input video memory --smoke",
+        (
+            r"key event to stored action at 20 Hz, [1-9]\d* keys \| p95 under 60 ms \| p50 \d",
+            r"pictures per second and camera \| at least 10 \| [1-9]",
+            r"growth of the heap of the page in \d.* MB, to [1-9]",
+            r"growth of the memory of its server in \d.* MB, to [1-9]",
+        ),
+        (),
+        ("starlette", "uvicorn", "playwright", "chromium", "opengl"),
+    ),
+    Run(
+        "benchmarks/screenshots.py",
+        "--out shots --smoke",
+        (),
+        ("shots/console_driving.png", "shots/console_run.png"),
+        ("starlette", "uvicorn", "playwright", "chromium", "opengl"),
     ),
     Run("benchmarks/readme_table.py", "", (r"\| SiLRI \| 500 \|",)),
     Run("benchmarks/store.py", "--count 20", ("mixer sample", "silri verify and load")),
@@ -192,6 +211,7 @@ OTHERS = {
     *("benchmarks/same_bytes.py", "benchmarks/control_loop.py", "benchmarks/animation.py"),
     "benchmarks/constraint_figure.py",  # by tests/e2e/test_metrics_page.py, from a run it makes
     *("benchmarks/with_lerobot/arm.py", "benchmarks/with_lerobot/features.py"),
+    *("benchmarks/browser.py", "benchmarks/page.py", "benchmarks/timed.py"),  # of console.py
     *("benchmarks/torch_silri.py", "benchmarks/with_lerobot/writes.py", "examples/reach_arm.py"),
     *(f"benchmarks/peers/{name}.py" for name in ("installed", "iteration", "learners", "peer")),
     *(f"benchmarks/peers/{name}.py" for name in ("report", "task", "wire")),
@@ -228,6 +248,9 @@ def execute(run, folder, monkeypatch):
             if not working():
                 pytest.skip("no OpenGL draws here: apt install libosmesa6")
             monkeypatch.delenv("MUJOCO_GL", raising=False)
+        elif package == "chromium":
+            if shutil.which("chromium") is None:
+                pytest.skip("no chromium on this machine (.ci/run installs it)")
         elif not has(package):
             pytest.skip(f"{package} is not installed")
     monkeypatch.setenv("PYTHON", sys.executable)  # of the shell scripts

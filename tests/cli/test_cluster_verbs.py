@@ -303,7 +303,7 @@ def test_a_robot_serves_a_page_when_its_learner_wants_one(tmp_path, monkeypatch)
     (((door, spools, log, core), more),) = made
     door.listener.close()
     assert (spools, log, core) == ({"arm": tmp_path}, tmp_path / "console.log", 3)
-    assert more == {"stops": "robot"}
+    assert more == {}  # it has heard of nobody else
     write_record(SpoolPaths(tmp_path).setup, {"run": {"operator": {"name": "steady"}}})
     pages.LatePages(flags, tmp_path, "arm", None).look()
     assert len(made) == 1

@@ -19,7 +19,7 @@ from starlette.applications import Starlette
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketDisconnected
 
 import silri.console
 
@@ -98,6 +98,7 @@ class Feed:
 
     def __init__(self) -> None:
         self.greeting: list[dict] = [HELLO, control("autonomous"), EPISODE]
+        self.once: list[dict] | None = None  # the greeting of the next page only
         self.received: list[tuple[int, dict]] = []  # (number of the connection, message)
         self.episodes: list[dict] = []
         self.asked: list[str] = []  # paths of pictures
@@ -170,7 +171,8 @@ class Feed:
         self.queries.append(dict(socket.query_params))
         self._connections += 1
         number = self._connections
-        for message in self.greeting:
+        greeting, self.once = self.once or self.greeting, None
+        for message in greeting:
             await socket.send_json(message)
         self._sockets[number] = socket
         with suppress(WebSocketDisconnect):
@@ -184,7 +186,7 @@ class Feed:
                     pong = {key: message[key] for key in ("sequence", "time")}
                     applied = message["sequence"] if message["type"] == "input" else 0
                     # Whoever has hung up is not told, but heard to the end.
-                    with suppress(WebSocketDisconnect):
+                    with suppress(WebSocketDisconnect, WebSocketDisconnected):
                         await socket.send_json({"type": "pong", **pong, "applied": applied})
         self._sockets.pop(number, None)
         self.received.append((number, {"type": "gone"}))

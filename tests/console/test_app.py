@@ -83,7 +83,7 @@ def test_the_page_opens_with_the_token_and_goes_on_with_a_cookie(shared):
     assert b"<!doctype html>" in body
     cookie = headers["set-cookie"]
     assert "HttpOnly" in cookie
-    assert "SameSite=strict" in cookie
+    assert "SameSite=lax" in cookie
     assert "default-src 'self'" in headers["content-security-policy"]
     assert headers["referrer-policy"] == "no-referrer"
     pair = cookie.partition(";")[0]

@@ -33,6 +33,19 @@ def test_a_held_key_is_sent_and_its_release_once(open_page, feed):
     assert min(b - a for a, b in pairwise(times[:-1])) > 14
 
 
+def test_another_key_is_sent_at_once(open_page, feed):
+    """And not when the next message is due."""
+    page = open_page()
+    page.keyboard.down("Space")
+    feed.wait(feed.held)
+    pressed = """new Promise((done) => addEventListener("keydown", () => setTimeout(() => {
+      done(silri.drive.last.axes[0]);
+    }), { once: true }))"""
+    page.evaluate(f"window.pressed = {pressed}; 0")
+    page.keyboard.down("ArrowRight")
+    assert page.evaluate("window.pressed") == 1
+
+
 KEYS = {
     "ArrowLeft": [-1, 0, 0, -1],
     "ArrowUp": [0, 1, 0, -1],

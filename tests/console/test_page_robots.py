@@ -65,6 +65,37 @@ def test_the_bar_says_who_drives_and_where_somebody_is_needed(open_page, several
     assert (text(page, "robot-1", "doing"), text(page, "arm-b", "doing")) == ("is away", "starts")
 
 
+def elsewhere(**more):
+    where = {"host": "cell-2", "address": "http://10.0.0.7:8420/", "reachable": True, "silent": 0}
+    return robot("arm-b", **{**where, **more})
+
+
+def test_a_robot_on_another_machine_is_shown_and_leads_to_its_own_page(open_page, several):
+    several.greeting[0] = board(robot("robot-1"), elsewhere(phase="paused", holder="page-7"))
+    page = open_page()
+    until(page, "document.querySelectorAll('#robots [data-robot]').length === 2")
+    link = page.query_selector("#robots [data-robot=arm-b]")
+    assert page.inner_text("#robots [data-robot=arm-b] strong") == "arm-b on cell-2"
+    assert text(page, "arm-b", "doing") == "paused"
+    assert text(page, "arm-b", "need") == "needs you"
+    assert link.get_attribute("href") == "http://10.0.0.7:8420/"
+    assert link.get_attribute("target") == "_blank"
+    assert page.query_selector("#robots kbd") is None  # nothing to switch to here
+    page.keyboard.press("2")
+    page.wait_for_timeout(100)
+    assert several.connections == 1
+    several.say(board(robot("robot-1"), elsewhere(silent=75)))
+    until(page, "silri.state.robots[1].silent === 75")
+    assert text(page, "arm-b", "doing") == "not heard of for 1 min"
+    assert link.get_attribute("data-phase") == "away"
+    assert page.is_hidden("#robots [data-robot=arm-b] .need")
+    several.say(board(robot("robot-1"), elsewhere(address="http://127.0.0.1:9/", reachable=False)))
+    until(page, "silri.state.robots[1].reachable === false")
+    link = page.query_selector("#robots [data-robot=arm-b]")
+    assert link.get_attribute("href") is None
+    assert "ssh -L 9:127.0.0.1:9 cell-2" in link.get_attribute("title")
+
+
 @pytest.mark.parametrize("how", ["key", "click"])
 def test_switching_lets_go_first_and_carries_nothing_over(open_page, several, how):
     page = open_page()
@@ -96,11 +127,9 @@ def test_switching_lets_go_first_and_carries_nothing_over(open_page, several, ho
 
 def test_a_robot_that_has_gone_is_said_and_another_one_shown(open_page, several):
     gone = {**TWO, "type": "gone", "text": "there is no robot 'x' here; there is robot-1, arm-b"}
-    usual, several.greeting = several.greeting, [gone]
+    several.once = [gone]
     several.url += "?robot=x"
     page = open_page(wait=False)
-    several.wait(lambda: several.queries)
-    several.greeting = usual
     until(page, "silri.state.hello !== null && silri.state.robot === 'robot-1'", 10)
     assert "no robot 'x' here" in page.inner_text("#notices")
 

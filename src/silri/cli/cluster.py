@@ -113,7 +113,7 @@ def run_learner(
         stack.callback(stop_head, live.ray)  # if the link could not do it
         if door is not None:
             log = folder.path / "console.log"
-            stack.callback(Pages(door, spools, log, core, stops="run").close)
+            stack.callback(Pages(door, spools, log, core, heard=live.robots).close)
         return _supervise(Supervisor(children, MonotonicClock()), stop)
 
 

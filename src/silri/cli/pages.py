@@ -81,7 +81,13 @@ class Pages:
     """
 
     def __init__(
-        self, door: Door, spools: Mapping[str, Path], log: Path, core: int | None, *, stops: str
+        self,
+        door: Door,
+        spools: Mapping[str, Path],
+        log: Path,
+        core: int | None,
+        *,
+        heard: Path | None = None,
     ) -> None:
         """Start it.
 
@@ -90,13 +96,19 @@ class Pages:
             spools: of the robots, by name.
             log: file for its output.
             core: that control loops have for themselves.
-            stops: what a page's *stop* ends, ``run`` or ``robot``.
+            heard: what the hub on this machine hears of all robots. None: the learner is
+                elsewhere, is told of this robot, and a page's *stop* ends the robot, not the run.
         """
         from silri.console.child import Child
-        from silri.console.places import url
+        from silri.console.places import address, url
 
+        stops = "robot" if heard is None else "run"
         robots = [{"name": n, "spool": str(s), "stops": stops} for n, s in spools.items()]
         settings: dict[str, Any] = {"robots": robots, "token": door.token, "host": door.host}
+        if heard is None:
+            settings["address"] = address(door.listener)
+        else:
+            settings["heard"] = str(heard)
         self.address = url(door.listener, door.token)
         self._listener = door.listener
         self._child = Child(settings | {"core": core}, door.listener, log, _say)
@@ -131,7 +143,7 @@ class LatePages:
         self._known = True
         if run["operator"]["name"] == "web":
             log, spools = self._spool / "console.log", {self._name: self._spool}
-            self._pages = Pages(open_door(self._flags), spools, log, self._core, stops="robot")
+            self._pages = Pages(open_door(self._flags), spools, log, self._core)
 
     def close(self) -> None:
         """End it, if there is one."""

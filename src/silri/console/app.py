@@ -24,6 +24,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from silri.console.board import Board, Station
 from silri.console.desk import Desk, Page
 from silri.console.drawing.mirror import step_back
+from silri.console.elsewhere import Elsewhere
 from silri.console.stored.archive import Archive
 from silri.core.errors import DataError, SilriError
 
@@ -51,15 +52,22 @@ class Console:
         board: of the robots.
     """
 
-    def __init__(self, stations: Mapping[str, Station], token: str, host: str) -> None:
+    def __init__(
+        self,
+        stations: Mapping[str, Station],
+        token: str,
+        host: str,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
         """Serve robots.
 
         Args:
             stations: by their names.
             token: that a page must show.
             host: address that is listened on; pages may come by it, or by loopback.
+            elsewhere: what is heard of the run's robots on other machines.
         """
-        self.board = Board(stations)
+        self.board = Board(stations, elsewhere)
         self._token = token.encode()
         self._hosts = LOOPBACK | {host}
         # Cookies know no ports: two consoles on one machine must not overwrite each other's.
@@ -118,7 +126,9 @@ class Console:
             self._token.decode(),
             max_age=_DAY_S,
             httponly=True,
-            samesite="strict",
+            # Not strict: a link on the page of another machine may lead here. Whatever is no
+            # such step from page to page comes without it.
+            samesite="lax",
         )
 
 
@@ -242,7 +252,7 @@ def _camera(query: Mapping[str, str]) -> int:
 
 async def serve(desk: Desk, board: Board, websocket: WebSocket) -> None:
     """One page, from its coming to its going: it shows one robot, and drives no other."""
-    page = desk.come(board.message() if len(board.stations) > 1 else None)
+    page = desk.come(board.first())
     read = asyncio.create_task(_read(desk, page, websocket))
     write = asyncio.create_task(_write(desk, page, websocket))
     tasks = [read, write, asyncio.create_task(page.hopeless.wait())]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from silri.console.desk import Desk
+from silri.console.elsewhere import Elsewhere
 from silri.console.stored.archive import Archive
 from silri.core.errors import DataError
 
@@ -26,15 +27,16 @@ class Station(Protocol):
 
 
 class Board:
-    """All robots of a console.
+    """All robots of a console, and what is heard of the run's others.
 
     Attributes:
         stations: by name, in the order that pages show.
+        elsewhere: robots on other machines; None: there are none.
     """
 
-    def __init__(self, stations: Mapping[str, Station]) -> None:
+    def __init__(self, stations: Mapping[str, Station], elsewhere: Elsewhere | None = None) -> None:
         """See the class."""
-        self.stations = stations
+        self.stations, self.elsewhere = stations, elsewhere
 
     def find(self, name: str | None) -> Station:
         """The robot of this name; without one the first.
@@ -51,16 +53,24 @@ class Board:
         return self.stations[name]
 
     def message(self) -> dict[str, Any]:
-        """For a page."""
+        """For a page: its own robots first."""
         robots = [{"name": name, **each.desk.status()} for name, each in self.stations.items()]
+        if self.elsewhere is not None:
+            robots += self.elsewhere.robots(self.stations)
         return {"type": "robots", "robots": robots}
+
+    def first(self) -> dict[str, Any] | None:
+        """For a page that comes; None if there is one robot, which needs no name."""
+        message = self.message()
+        return message if len(message["robots"]) > 1 else None
 
     async def follow(self) -> None:
         """Tell every page when something has changed; until cancelled."""
         told: dict[str, Any] | None = None
-        while len(self.stations) > 1:
+        while len(self.stations) > 1 or self.elsewhere is not None:
             message = self.message()
-            if message != told:
+            several = len(message["robots"]) > 1 or told is not None
+            if several and message != told:
                 told = message
                 for station in self.stations.values():
                     station.desk.announce(message)

@@ -69,7 +69,12 @@ def listen(host: str, port: int, option: str) -> socket.socket:
 
 
 def url(listener: socket.socket, token: str) -> str:
-    """Where the page is."""
+    """Where the page is, for whoever may see it."""
+    return f"{address(listener)}?token={token}"
+
+
+def address(listener: socket.socket) -> str:
+    """Where the page is, without what opens it."""
     host, port = listener.getsockname()[:2]
     where = f"[{host}]" if ":" in host else host
-    return f"http://{where}:{port}/?token={token}"
+    return f"http://{where}:{port}/"

@@ -16,12 +16,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
 
 from silri.console.app import Console, application
 from silri.console.desk import Desk
+from silri.console.elsewhere import Elsewhere, report
 from silri.console.feed import Feed
 from silri.console.line import where
 from silri.console.stored.archive import Archive
@@ -55,9 +57,17 @@ async def _live(settings: dict[str, Any], listener: socket.socket) -> None:
         )
         for robot in settings["robots"]
     ]
-    console = Console({feed.name: feed for feed in feeds}, settings["token"], settings["host"])
+    heard = settings.get("heard")
+    elsewhere = Elsewhere(Path(heard), time.monotonic) if heard else None
+    stations = {feed.name: feed for feed in feeds}
+    console = Console(stations, settings["token"], settings["host"], elsewhere)
     server = make_server(console)
-    following = asyncio.gather(console.board.follow(), *(feed.follow() for feed in feeds))
+    telling = [
+        report(Path(robot["spool"]), settings["address"], feed.desk.status)
+        for robot, feed in zip(settings["robots"], feeds, strict=True)
+        if settings.get("address")
+    ]
+    following = asyncio.gather(console.board.follow(), *(feed.follow() for feed in feeds), *telling)
     following.add_done_callback(lambda _: setattr(server, "should_exit", True))
     watch_input(server)
     try:

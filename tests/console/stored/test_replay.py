@@ -171,6 +171,17 @@ def test_pictures_are_those_of_the_episode(archive, episodes):
         archive.frame(999, 0, 0)
 
 
+def test_pictures_that_are_kept_have_a_limit_in_bytes(archive, episodes, monkeypatch):
+    number = max(episodes, key=lambda each: len(episodes[each]))
+    first = archive.frame(number, 0, 0)
+    monkeypatch.setattr("silri.console.stored.archive.FRAMES_BYTES", 3 * len(first))
+    for step in range(len(episodes[number])):
+        archive.frame(number, step, 0)
+        kept = sum(len(data) for data in archive._frames.values())
+        assert kept == archive._frames_bytes <= 3 * len(first)
+    assert archive.frame(number, 0, 0) == first  # drawn again
+
+
 def test_the_map_shows_every_state_and_who_drove(archive, episodes):
     told = archive.map()
     assert (told["axes"], told["of"]) == (["x", "y"], "imitation")

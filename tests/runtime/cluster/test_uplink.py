@@ -277,6 +277,19 @@ def test_what_the_robot_says_reaches_the_learner(site, robot):
     assert (record["waiting"], record["late"], record["missing"]) == (2, 2, False)
 
 
+def test_what_its_page_says_reaches_the_learner_while_it_is_new(site, robot):
+    told = {"phase": "human", "address": "http://10.0.0.7:8420/"}
+    robot.step()
+    write_record(SpoolPaths(robot.folder).told, {**told, "beat": site.clock.now()})
+    pages = []
+    for _ in range(80):
+        robot.step()
+        site.hub.tick()
+        pages.append(read_record(site.live.robots)["robots"]["arm"]["page"])
+    assert told in pages
+    assert pages[-1] is None  # the page's server is dead, whatever it said last
+
+
 def test_complaints_are_made_once_and_not_at_once(site, robot, caplog):
     caplog.set_level(logging.WARNING)
     site.cut = "before"

@@ -21,7 +21,7 @@ from silri.core.errors import DataError, SilriError
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec
 from silri.data.episode import Episode
 
-FRAMES_KEPT = 600  # JPEG files in memory, 10 KB each
+FRAMES_BYTES = 2_000_000  # of JPEG files in memory: one or two episodes
 MAP_POINTS = 5_000
 _LOG = logging.getLogger(__name__)
 
@@ -54,6 +54,7 @@ class Archive:
         self._at: tuple[int, int] | None = None  # episode and step of the mirror
         self._episode: Episode | None = None  # the newest that was asked for
         self._frames: OrderedDict[tuple[int, int, int], bytes] = OrderedDict()
+        self._frames_bytes = 0
         self._map: tuple[int, dict[str, Any]] | None = None
 
     @property
@@ -129,8 +130,9 @@ class Archive:
             raise DataError(f"episode {episode_id} has {len(episode)} steps")
         data = jpeg(self._image(episode, step, camera))
         self._frames[where] = data
-        if len(self._frames) > FRAMES_KEPT:
-            self._frames.popitem(last=False)
+        self._frames_bytes += len(data)
+        while self._frames_bytes > FRAMES_BYTES:
+            self._frames_bytes -= len(self._frames.popitem(last=False)[1])
         return data
 
     def map(self) -> dict[str, Any]:

@@ -45,6 +45,7 @@ class SpoolPaths:
     evaluation = property(lambda self: self.folder / "evaluation.json")  # the last one made here
     errors = property(lambda self: self.folder / "errors.log")  # tracebacks of others' code
     page = property(lambda self: self.folder / "page.json")  # where the loop waits for its console
+    told = property(lambda self: self.folder / "told.json")  # what the robot's page says of it
 
 
 def write_record(path: Path, record: dict[str, Any], *, durable: bool = False) -> None:

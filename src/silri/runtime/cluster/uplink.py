@@ -28,6 +28,7 @@ from silri.runtime.cluster.spool import Spool
 _LOG = logging.getLogger(__name__)
 
 BEAT_S = 1.0  # between signs of life
+TOLD_S = 5.0  # older words of a robot's page are not passed on
 FETCH_S = 2.0  # between two versions of the parameters: megabytes, taken up between episodes only
 BACKOFF_S = (0.5, 3.0)  # before the next attempt to connect: first, longest
 PATIENCE_S = 15.0  # before the first complaint that nobody is there
@@ -155,6 +156,7 @@ class Uplink:
             "late": control.get("late", 0),
             "faults": control.get("faults", 0),
             "note": control.get("note", ""),
+            "page": self._told(),
         }
         done = read_record(self._paths.evaluation)
         if done and done["id"] != self._evaluated:
@@ -164,6 +166,13 @@ class Uplink:
         self._newest = orders["version"]
         leave_record(self._paths.orders, orders)
         self._next_beat = self._clock.now() + BEAT_S
+
+    def _told(self) -> dict[str, Any] | None:
+        """What the robot's page says of it, for the learner's; None if it has none, or is dead."""
+        told = read_record(self._paths.told)
+        beat = told.pop("beat", None)  # of this machine's clock, as ours
+        fresh = isinstance(beat, int | float) and 0 <= self._clock.now() - beat < TOLD_S
+        return told if fresh else None
 
     def _fetch(self) -> None:
         data = self._call("parameters", self._version)

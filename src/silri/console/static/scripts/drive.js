@@ -121,6 +121,7 @@ export class Drive {
     if (down) this.keys.add(code);
     else this.keys.delete(code);
     if (down && !had && code === GRIPPER) this.toggleGripper();
+    if (down !== had) this.sent = 0; // what is new need not wait for its turn
     this.pump();
     this.hooks.changed();
   }

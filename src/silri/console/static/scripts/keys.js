@@ -60,7 +60,7 @@ export function listenToKeys(hooks) {
   );
   // A control that was clicked gives the focus back: Space and Enter are the robot's.
   addEventListener("click", (event) => {
-    const control = event.target.closest && event.target.closest("button, summary, [role=tab]");
+    const control = event.target.closest && event.target.closest("a, button, summary, [role=tab]");
     if (control && event.detail > 0) control.blur();
   });
   // Focus in a text field: whatever was held is let go.

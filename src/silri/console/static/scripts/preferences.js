@@ -1,7 +1,7 @@
 // Speed, gripper and arm beside the joystick; keys, turning of the arrows and gamepad in a dialog.
 
 import { put } from "./banner.js";
-import { drivable } from "./state.js";
+import { drivable, ofThisPage } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
 const AXIS_KEYS = [
@@ -98,7 +98,7 @@ export class Preferences {
     });
     rows.push(["Space", "hold without moving"], ["Shift", "slowly"]);
     if (arms[0].gripper !== null) rows.push(["G", "open or close the gripper"]);
-    const several = state.robots.length > 1;
+    const several = ofThisPage(state).length > 1;
     if (several) rows.push(["1 to 9", "which robot"]);
     if (arms.length > 1) rows.push([several ? "Shift with 1, 2" : "1, 2", "which arm"]);
     rows.push(["Enter, Backspace", "success, failure"], ["P or Escape", "pause"]);

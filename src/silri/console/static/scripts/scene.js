@@ -1,5 +1,7 @@
 // The cameras. One picture per camera is on its way: the next is asked for when this one is drawn.
 
+const MOST_RATES = 1000; // pictures whose time is remembered
+
 /** One canvas per camera; pictures come from the socket or, for a stored episode, by address. */
 export class Scene {
   /**
@@ -87,6 +89,7 @@ export class Scene {
     if (this.views[camera] !== view) return; // of a robot that is not shown any more
     view.drawn += 1;
     this.rates.push(performance.now());
+    if (this.rates.length > MOST_RATES) this.rates.splice(0, MOST_RATES / 2);
     this.send({ type: "drawn", camera });
   }
 

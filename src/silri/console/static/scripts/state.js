@@ -18,10 +18,15 @@ export function freshState() {
     notices: [], // [{text, kind, at}]
     roundTrip: null, // ms
     applied: 0, // sequence of the last input that was executed
-    robots: [], // of this console, if there are several
+    robots: [], // of the run, if there are several: this console's first
     robot: null, // the one that is shown; null: the only one
     replay: null, // {episode, steps, cursor, playing, …} while a stored one is looked at
   };
+}
+
+/** The robots that this page can show and drive; the others have pages of their own. */
+export function ofThisPage(state) {
+  return state.robots.filter((robot) => !robot.host);
 }
 
 /** Begin anew with another robot of the same console. */
