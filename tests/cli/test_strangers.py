@@ -362,3 +362,9 @@ def test_a_folder_that_vanishes_in_the_middle_is_one_line(silri, train, monkeypa
     monkeypatch.setattr(odd.Odd, "step", vanish)
     assert train("Fine", "--out", "new") == 2
     one_line(silri.err, "silri train: new/episodes has vanished or was replaced while it was")
+
+
+def test_a_script_that_parses_arguments_where_it_is_imported_is_one_line(silri):
+    Path("my_script.py").write_text("import sys\nsys.exit('usage: my_script PORT')")
+    assert silri("train", "--env", "my_script:Arm-v0", "--out", "run") == 2
+    one_line(silri.err, "module 'my_script' cannot be imported: SystemExit: usage: my_script PORT")
