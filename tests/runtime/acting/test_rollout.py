@@ -605,7 +605,7 @@ def test_an_exception_of_an_environment_is_a_fault_that_names_the_method(env, me
     assert session.outcome.end == "fault"
     assert message in session.outcome.reason
     assert "\n" not in session.outcome.reason
-    raised = isinstance(env.what, Exception)
+    raised = isinstance(env.what, BaseException)
     assert ("_broken" in session.outcome.traceback) == raised
 
 
