@@ -368,3 +368,28 @@ def test_a_script_that_parses_arguments_where_it_is_imported_is_one_line(silri):
     Path("my_script.py").write_text("import sys\nsys.exit('usage: my_script PORT')")
     assert silri("train", "--env", "my_script:Arm-v0", "--out", "run") == 2
     one_line(silri.err, "module 'my_script' cannot be imported: SystemExit: usage: my_script PORT")
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_dataset_that_is_refused_leaves_no_run_in_the_way(silri, train):
+    Path("none").mkdir()
+    assert train("Fine", "--out", "new", "--data.dataset", "none") == 1
+    one_line(silri.err, "none is no dataset: it has no meta/info.json")
+    assert not Path("new").exists()
+    assert train("Fine", "--out", "new", "--data.dataset", "demos", "--steps", "10") == 0, silri.err
+
+
+@pytest.mark.usefixtures("inputs")
+def test_what_an_environment_prints_is_no_json(silri, monkeypatch):
+    from tests.fakes import odd
+
+    step = odd.Odd.step
+
+    def says_so(self, action):
+        sys.stdout.write("Loading...\n")
+        return step(self, action)
+
+    monkeypatch.setattr(odd.Odd, "step", says_so)
+    assert silri("eval", "run", "--episodes", "1", "--json") == 0
+    assert json.loads(silri.out)["episodes"] == 1
+    assert "Loading..." in silri.err

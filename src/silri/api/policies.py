@@ -125,5 +125,6 @@ def load(path: str | Path) -> Policy:
         observation, *_ = env.step(policy(observation))
     """
     prepare_jax()
+    path = Path(path).expanduser()
     acting, config, spec = load_policy(policy_folder(path))
-    return Policy(acting, config, spec, Path(path))
+    return Policy(acting, config, spec, path)

@@ -111,13 +111,13 @@ def train(
         given = {"agent": agent, "operator": operator, "preset": preset, "seed": seed, "out": out}
         if odd := [name for name, value in {**given, **sections}.items() if value is not None]:
             raise UsageError(f"a resumed run keeps its configuration; it takes no {', '.join(odd)}")
-        folder, config, opened = _resumed(Path(resume), env, steps)
+        folder, config, opened = _resumed(Path(resume).expanduser(), env, steps)
     else:
         named = (agent or "silri", env or DEFAULT_ENV, operator or DEFAULT_OPERATOR)
         fields = {"steps": steps, "seed": seed}
         config, opened = _config(*named, preset or "default", fields, sections)
     check_offline(config)
-    target = Path(out) if out is not None else default_folder(config)
+    target = Path(out).expanduser() if out is not None else default_folder(config)
     if folder is None:
         RunFolder.check_free(target)
     kept = config if folder is None else with_kept_classifier(config, folder.path)
@@ -126,10 +126,13 @@ def train(
         folder = RunFolder.create(target, config)
     keywords: dict[str, Any] = {"subscribers": [_subscriber(each) for each in subscribers]}
     keywords |= {"stop": stop, "commands": commands, "keep_env": opened is not None}
-    run = local_run(config, folder, live, person, **keywords)
+    run: LocalRun | None = None
     try:
-        summary = run.run()
+        with folder.unless_refused():  # also by its data set, which is read in the run
+            run = local_run(config, folder, live, person, **keywords)
+            summary = run.run()
     except Interrupted:
+        assert run is not None
         return Run(folder.path, summarise(config, run.state))
     draw_curve(folder)
     return Run(folder.path, summary)
@@ -140,10 +143,9 @@ def local_run(
 ) -> LocalRun:
     """A run in one process that is evaluated and summarised as all are."""
     measure = evaluation_of(config.evaluation)
-    with folder.unless_refused():
-        return LocalRun(
-            config, folder, env, operator, evaluate=measure, summarise=summarise, **keywords
-        )
+    return LocalRun(
+        config, folder, env, operator, evaluate=measure, summarise=summarise, **keywords
+    )
 
 
 def draw_curve(folder: RunFolder) -> None:

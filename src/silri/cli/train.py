@@ -191,9 +191,10 @@ def _learn(
 ) -> int:
     console = Console(config, folder.path, notice, env)
     with console:
-        training = create(config, folder, subscribers=[console], stop=stop)
         try:
-            summary = training.run()
+            with folder.unless_refused():  # also by its data set, which is read in the run
+                training = create(config, folder, subscribers=[console], stop=stop)
+                summary = training.run()
         except Interrupted:
             console.interrupted()
             return INTERRUPTED
