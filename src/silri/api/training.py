@@ -105,6 +105,7 @@ def train(
         print(run.summary["success_rate"])
         action = run.policy(observation)
     """
+    told = _checked_calls(subscribers, stop)
     prepare_jax()
     folder: RunFolder | None = None
     if resume is not None:
@@ -124,7 +125,7 @@ def train(
     live, person = open_env_and_operator(kept, opened)
     if folder is None:
         folder = RunFolder.create(target, config)
-    keywords: dict[str, Any] = {"subscribers": [_subscriber(each) for each in subscribers]}
+    keywords: dict[str, Any] = {"subscribers": told}
     keywords |= {"stop": stop, "commands": commands, "keep_env": opened is not None}
     run: LocalRun | None = None
     try:
@@ -181,6 +182,22 @@ class _Function:
 
     def __init__(self, function: Callable[[Event], None]) -> None:
         self.on_event = function
+
+
+def _checked_calls(subscribers: Any, stop: Any) -> list[Subscriber]:
+    """What is told of events, before anything else is done.
+
+    Raises:
+        UsageError: it, or ``stop``, cannot be called.
+    """
+    if not callable(stop):
+        raise UsageError(f"stop takes a function that gives True or False, got {stop!r}")
+    if not isinstance(subscribers, Sequence):
+        raise UsageError(f"subscribers takes a list, got {subscribers!r}")
+    for each in subscribers:
+        if not (callable(each) or hasattr(each, "on_event")):
+            raise UsageError(f"subscribers takes functions, or objects with on_event, got {each!r}")
+    return [_subscriber(each) for each in subscribers]
 
 
 def _subscriber(given: Any) -> Subscriber:

@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
+from gymnasium.wrappers import TimeLimit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -481,6 +482,15 @@ def test_the_registered_limit_counts_decisions(registered: str) -> None:
     longer.reset(seed=0)
     ends = [longer.step(np.zeros(2, np.float32))[3] for _ in range(9)]
     assert ends == [False] * 8 + [True]
+
+
+@pytest.mark.parametrize("outermost", [True, False])
+def test_the_limit_of_a_wrapper_counts_as_well(outermost: bool) -> None:
+    limited: gymnasium.Env[Any, Any] = TimeLimit(Arm(), 7)
+    if not outermost:
+        limited = gymnasium.wrappers.OrderEnforcing(limited)
+    assert env_from(limited, "arm", GymConfig()).env_spec.max_episode_steps == 7
+    assert env_from(limited, "arm", GymConfig(action_repeat=2)).env_spec.max_episode_steps == 4
 
 
 def test_no_step_limit_is_an_error() -> None:

@@ -294,7 +294,7 @@ def _limit_steps(
 ) -> tuple[gymnasium.Env[Any, Any], int]:
     """The environment with a step limit, and that limit in decisions."""
     repeat = config.action_repeat
-    registered = None if env.spec is None else env.spec.max_episode_steps
+    registered = _own_limit(env)
     if config.max_episode_steps is None:
         if registered is None:
             raise ConfigError(
@@ -305,6 +305,17 @@ def _limit_steps(
     if registered is not None:
         env = _without_time_limit(env)
     return TimeLimit(env, config.max_episode_steps * repeat), config.max_episode_steps
+
+
+def _own_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Steps until the time-out that ``env`` has: as it is registered, or by a wrapper."""
+    if env.spec is not None and env.spec.max_episode_steps is not None:
+        return env.spec.max_episode_steps
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, TimeLimit):
+            return env._max_episode_steps
+        env = env.env
+    return None
 
 
 def _without_time_limit(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
