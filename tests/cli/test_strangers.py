@@ -380,6 +380,40 @@ def test_a_dataset_that_is_refused_leaves_no_run_in_the_way(silri, train):
 
 
 @pytest.mark.usefixtures("inputs")
+def test_a_simulator_that_changes_the_working_directory_takes_no_run_along(
+    silri, train, monkeypatch, tmp_path
+):
+    from tests.fakes import odd
+
+    (tmp_path / "elsewhere").mkdir()
+    here, reset = Path.cwd(), odd.Odd.reset
+
+    def moves(self, **keywords):
+        os.chdir(tmp_path / "elsewhere")
+        return reset(self, **keywords)
+
+    monkeypatch.setattr(odd.Odd, "reset", moves)
+    assert train("Fine", "--out", "new", "--steps", "20") == 0, silri.err
+    os.chdir(here)
+    assert train("Fine", "--steps", "30", "--out", "new") == 2  # it is there
+    os.chdir(here)
+    assert silri("train", "--resume", "new", "--steps", "30") == 0, silri.err
+    os.chdir(here)
+    assert silri("record", "--env", IDS["Fine"], *OPERATOR, "--episodes", "1", "--out", "d") == 0
+    assert (here / "d/meta").is_dir()
+    assert summary(here / "new")["env_steps"] >= 30
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_run_whose_episodes_are_gone_says_so(silri, train):
+    assert train("Fine", "--out", "new", "--steps", "20") == 0, silri.err
+    shutil.rmtree("new/episodes")
+    assert silri("train", "--resume", "new", "--steps", "30") == 0, silri.err
+    assert "new/episodes holds no episode any more, and 2" in silri.out
+
+
+@pytest.mark.usefixtures("inputs")
 def test_what_an_environment_prints_is_no_json(silri, monkeypatch):
     from tests.fakes import odd
 

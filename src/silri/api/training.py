@@ -24,7 +24,7 @@ from silri.evaluation.plots import plot_learning_curves
 from silri.evaluation.summary import summarise
 from silri.intervention.registry import DEFAULT_OPERATOR
 from silri.runtime.acting.judging import with_kept_classifier
-from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder, settled
 from silri.runtime.local import LocalRun
 from silri.runtime.session import Interrupted
 from silri.runtime.starting.backend import prepare_jax
@@ -122,9 +122,12 @@ def train(
     if folder is None:
         RunFolder.check_free(target)
     kept = config if folder is None else with_kept_classifier(config, folder.path)
+    here = Path.cwd()
     live, person = open_env_and_operator(kept, opened)
     if folder is None:
-        folder = RunFolder.create(target, config)
+        folder = RunFolder.create(settled(target, here), config)
+    else:
+        folder = RunFolder(settled(folder.path, here))
     keywords: dict[str, Any] = {"subscribers": told}
     keywords |= {"stop": stop, "commands": commands, "keep_env": opened is not None}
     run: LocalRun | None = None

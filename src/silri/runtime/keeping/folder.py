@@ -123,6 +123,14 @@ class RunFolder:
         files.atomic_write(self.summary, json.dumps(summary, indent=2).encode())
 
 
+def settled(path: Path, before: Path) -> Path:
+    """``path`` as it was meant in the working directory ``before``.
+
+    Some simulators change it as they are opened; a run is where its person said all the same.
+    """
+    return path if Path.cwd() == before else before / path
+
+
 def _counts(path: Path) -> bool:
     """Whether a file makes a folder a run's: not what a killed start left behind."""
     return not path.name.endswith(files.TEMPORARY)
