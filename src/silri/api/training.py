@@ -128,8 +128,14 @@ def train(
         folder = RunFolder.create(settled(target, here), config)
     else:
         folder = RunFolder(settled(folder.path, here))
-    keywords: dict[str, Any] = {"subscribers": told}
-    keywords |= {"stop": stop, "commands": commands, "keep_env": opened is not None}
+    keywords = {"stop": stop, "commands": commands, "keep_env": opened is not None}
+    return _trained(config, folder, live, person, subscribers=told, **keywords)
+
+
+def _trained(
+    config: RunConfig, folder: RunFolder, live: Env, person: Operator, **keywords: Any
+) -> Run:
+    """The run, made or gone on with, to its end or to where it was stopped."""
     run: LocalRun | None = None
     try:
         with folder.unless_refused():  # also by its data set, which is read in the run
