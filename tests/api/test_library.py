@@ -132,6 +132,32 @@ def test_subscribers_may_be_functions_and_objects():
     assert any(isinstance(event, Evaluated) for event in heard)
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"subscribers": [3]}, "subscribers takes functions, or objects with on_event, got 3"),
+        ({"subscribers": print}, "subscribers takes a list, got <built-in function print>"),
+        ({"stop": True}, "stop takes a function that gives True or False, got True"),
+        ({"data": {"dataset": object()}}, "takes numbers, texts, lists .*, got <object object"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_before_anything_is_written(settings, message):
+    with pytest.raises(UsageError, match=message):
+        short(out="run", **settings)
+    assert not Path("run").exists()
+
+
+def test_numpys_numbers_are_numbers_and_paths_are_texts():
+    """As in ``for seed in np.arange(5)``."""
+    run = silri.train(
+        *("fake", POINT, "expert"), steps=np.int64(8), seed=np.arange(4)[3], out=Path("run"), **FEW
+    )
+    stored = json.loads((run.folder / "config.json").read_text())["run"]
+    assert (stored["steps"], stored["seed"]) == (8, 3)
+    with pytest.raises(ConfigError, match="there is no folder nowhere"):
+        short(data={"dataset": Path("nowhere")})
+
+
 def test_settings_are_nested_by_section_and_checked():
     run = silri.train({"name": "fake", "batch_size": 4}, POINT, "expert", steps=8, seed=3, **FEW)
     stored = json.loads((run.folder / "config.json").read_text())["run"]
@@ -291,6 +317,9 @@ def test_a_copy_of_the_policy_folder_is_enough(trained, tmp_path):
         (lambda o: {**o, "state": o["state"][None]}, SpecError, "all of them with a leading axis"),
         (lambda o: {k: v[None, None] for k, v in o.items()}, SpecError, "the observation's shapes"),
         (lambda o: {**o, "state": o["state"] * np.nan}, NonFiniteError, "'state' is not finite"),
+        (lambda o: {**o, "state": o["state"] + 1e300}, NonFiniteError, "'state' is not finite"),
+        (lambda o: {**o, "state": o["state"] + 1j}, SpecError, "'observation.state' is .* numbers"),
+        (lambda o: {**o, "state": ["left"]}, SpecError, "'observation.state' is .*; it takes numb"),
     ],
 )
 def test_what_does_not_fit_a_policy_is_named(trained, change, error, message):
@@ -326,6 +355,9 @@ def test_any_function_can_be_evaluated():
         silri.evaluate(3, env)
     with pytest.raises(ConfigError, match="episodes takes 1 or more, got 0"):
         silri.evaluate(lambda observation: np.zeros(4), env, 0)
+    with pytest.raises(ConfigError, match="episodes takes a whole number, got '5'"):
+        silri.evaluate(lambda observation: np.zeros(4), env, "5")
+    assert silri.evaluate(lambda observation: "left", env, 2).faults == 2
 
 
 def test_a_policy_of_other_observations_is_refused(trained):

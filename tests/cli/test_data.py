@@ -7,6 +7,7 @@ import pytest
 from silri.cli.main import DONE, FAILED, USAGE, main
 from silri.store.dataset import read_dataset
 from silri.store.format.layout import DATA_PATH, file_path
+from tests.store.foreign import columns, write_lerobot
 from tests.store.safety.test_recovery import flip_inside
 from tests.store.scenarios import SPEC, broken_episode, fill, open_store
 
@@ -47,6 +48,18 @@ def test_check_and_repair(run, capsys):
     assert main(["data", "check", str(run)]) == DONE
     assert main(["data", "repair", str(run)]) == DONE
     assert "there was nothing to do" in capsys.readouterr().out
+
+
+def test_of_another_programs_dataset_no_repair_is_offered(tmp_path, capsys):
+    lerobots = write_lerobot(tmp_path / "theirs", columns())
+    (lerobots / file_path(DATA_PATH, 1)).unlink()
+    assert main(["data", "check", str(lerobots)]) == FAILED
+    assert "another program recorded it: copy or download it again" in capsys.readouterr().out
+    (lerobots / "meta/info.json").write_text("{")
+    assert main(["data", "check", str(lerobots)]) == FAILED
+    assert "info.json is missing or no JSON object" in capsys.readouterr().out
+    assert main(["data", "repair", str(lerobots)]) == FAILED
+    assert (lerobots / file_path(DATA_PATH, 0)).exists()
 
 
 def test_merge_and_export(run, tmp_path, capsys):

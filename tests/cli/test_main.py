@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from silri.core.errors import ConfigError
 from silri.intervention.devices import listing
 from silri.intervention.devices.listing import Found
 from silri.intervention.registry import OPERATORS
+from tests.store.scenarios import fill
 
 
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])
@@ -93,6 +95,54 @@ def test_a_bug_is_not_dressed_up(silri, monkeypatch):
         silri("plot")
 
 
+def test_too_little_memory_is_one_line(silri, monkeypatch):
+    verb_that_raises(monkeypatch, MemoryError("Unable to allocate 72.8 TiB"))
+    assert silri("plot") == 1
+    assert silri.err.startswith("silri plot: there is not enough memory (Unable to allocate 72.8")
+
+
+@pytest.mark.parametrize("buffer", ["", "1"])
+@pytest.mark.parametrize("arguments", [["--help"], ["list", "operators"], ["data", "--help"]])
+def test_whoever_has_read_enough_is_told_no_more(arguments, buffer):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as broken:
+        done = told(arguments, broken, PYTHONUNBUFFERED=buffer)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("buffer", ["", "1"])
+def test_what_must_not_end_quietly_says_that_nothing_can_be_printed(buffer):
+    with Path("/dev/full").open("wb") as full:
+        done = told(["list", "operators"], full, PYTHONUNBUFFERED=buffer)
+    line = b"silri list: nothing more can be printed (No space left on device)\n"
+    assert (done.returncode, done.stderr) == (1, line)
+
+
+def told(arguments, to, **environment):
+    command = [sys.executable, "-m", "silri.cli.main", *arguments]
+    variables = os.environ | environment
+    return subprocess.run(command, stdout=to, stderr=subprocess.PIPE, env=variables, check=False)
+
+
+def test_a_name_that_the_terminal_cannot_show_is_shown_in_ascii(tmp_path):
+    fill(tmp_path / "ü", 1)
+    done = told(["data", "check", str(tmp_path / "ü")], subprocess.PIPE, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"\\xfc/episodes is sound" in done.stdout
+
+
+@pytest.mark.parametrize("flag", [["--out=~/x"], ["--out", "~/x"], ["~/x"]])
+def test_the_home_folder_is_where_it_should_be(silri, monkeypatch, flag, tmp_path):
+    taken = []
+    module = types.ModuleType("silri.cli.plot")
+    module.main = lambda arguments: taken.extend(arguments) or 0
+    monkeypatch.setitem(sys.modules, "silri.cli.plot", module)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert silri("plot", *flag) == 0
+    assert taken[-1].endswith(str(tmp_path / "x"))
+
+
 # -- list ------------------------------------------------------------------------------------------
 
 
@@ -139,15 +189,6 @@ def test_list_devices_looks_for_every_device(silri):
 def test_list_wants_one_table(silri, arguments):
     assert silri("list", *arguments) == 2
     assert "agents|envs|operators|devices|encoders" in silri.err
-
-
-def test_list_ends_quietly_when_its_reader_has_read_enough():
-    reader, writer = os.pipe()
-    os.close(reader)
-    command = [sys.executable, "-m", "silri.cli.main", "list", "operators"]
-    with os.fdopen(writer, "wb") as broken:
-        done = subprocess.run(command, stdout=broken, stderr=subprocess.PIPE, check=False)
-    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_list_names_the_nearest_table(silri):

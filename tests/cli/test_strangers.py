@@ -362,3 +362,68 @@ def test_a_folder_that_vanishes_in_the_middle_is_one_line(silri, train, monkeypa
     monkeypatch.setattr(odd.Odd, "step", vanish)
     assert train("Fine", "--out", "new") == 2
     one_line(silri.err, "silri train: new/episodes has vanished or was replaced while it was")
+
+
+def test_a_script_that_parses_arguments_where_it_is_imported_is_one_line(silri):
+    Path("my_script.py").write_text("import sys\nsys.exit('usage: my_script PORT')")
+    assert silri("train", "--env", "my_script:Arm-v0", "--out", "run") == 2
+    one_line(silri.err, "module 'my_script' cannot be imported: SystemExit: usage: my_script PORT")
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_dataset_that_is_refused_leaves_no_run_in_the_way(silri, train):
+    Path("none").mkdir()
+    assert train("Fine", "--out", "new", "--data.dataset", "none") == 1
+    one_line(silri.err, "none is no dataset: it has no meta/info.json")
+    assert not Path("new").exists()
+    assert train("Fine", "--out", "new", "--data.dataset", "demos", "--steps", "10") == 0, silri.err
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_simulator_that_changes_the_working_directory_takes_no_run_along(
+    silri, train, monkeypatch, tmp_path
+):
+    from tests.fakes import odd
+
+    (tmp_path / "elsewhere").mkdir()
+    here, reset = Path.cwd(), odd.Odd.reset
+
+    def moves(self, **keywords):
+        os.chdir(tmp_path / "elsewhere")
+        return reset(self, **keywords)
+
+    monkeypatch.setattr(odd.Odd, "reset", moves)
+    assert train("Fine", "--out", "new", "--steps", "20") == 0, silri.err
+    os.chdir(here)
+    assert train("Fine", "--steps", "30", "--out", "new") == 2  # it is there
+    os.chdir(here)
+    assert silri("train", "--resume", "new", "--steps", "30") == 0, silri.err
+    os.chdir(here)
+    assert silri("record", "--env", IDS["Fine"], *OPERATOR, "--episodes", "1", "--out", "d") == 0
+    assert (here / "d/meta").is_dir()
+    assert summary(here / "new")["env_steps"] >= 30
+    assert not any((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.usefixtures("inputs")
+def test_a_run_whose_episodes_are_gone_says_so(silri, train):
+    assert train("Fine", "--out", "new", "--steps", "20") == 0, silri.err
+    shutil.rmtree("new/episodes")
+    assert silri("train", "--resume", "new", "--steps", "30") == 0, silri.err
+    assert "new/episodes holds no episode any more, and 2" in silri.out
+
+
+@pytest.mark.usefixtures("inputs")
+def test_what_an_environment_prints_is_no_json(silri, monkeypatch):
+    from tests.fakes import odd
+
+    step = odd.Odd.step
+
+    def says_so(self, action):
+        sys.stdout.write("Loading...\n")
+        return step(self, action)
+
+    monkeypatch.setattr(odd.Odd, "step", says_so)
+    assert silri("eval", "run", "--episodes", "1", "--json") == 0
+    assert json.loads(silri.out)["episodes"] == 1
+    assert "Loading..." in silri.err

@@ -136,6 +136,25 @@ def test_a_damaged_config_json_is_a_config_error_that_names_the_file(tmp_path, c
         load_config(path)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("steps", "forty", "steps takes a whole number >= 0, got 'forty'"),
+        ("bogus", 1, "no field 'bogus'"),
+        ("agent_name", "ppo", "unknown agent 'ppo'"),
+        (None, None, "a configuration is an object, got None"),
+    ],
+)
+def test_what_does_not_fit_in_a_file_is_named_with_the_file(tmp_path, field, value, message):
+    path = tmp_path / "config.json"
+    run = None if field is None else to_json(EDITED) | {field: value}
+    path.write_text(json.dumps({"run": run, "format": FORMAT}))
+    with pytest.raises(ConfigError) as error:
+        load_config(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+
+
 def test_load_config_reads_what_is_under_run(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps({"run": to_json(EDITED), "format": FORMAT, "python": "3.11"}))

@@ -67,7 +67,7 @@ def read_episodes(folder: str | Path) -> Episodes:
         for episode in silri.read_episodes("runs/mine")[-10:]:
             print(episode.success, episode.stats()["intervention_rate"])
     """
-    place = Place.of(Path(folder)).episodes
+    place = Place.of(Path(folder).expanduser()).episodes
     if is_silris(place):
         return Episodes(place, range(count_episodes(place)), None)
     known = read_dataset(place)

@@ -15,6 +15,7 @@ from silri.api.policies import Policy, load
 from silri.core.errors import ConfigError
 from silri.core.protocols import Env
 from silri.core.specs import Observation
+from silri.core.values import numbers
 from silri.data.episode import EpisodeBuilder
 from silri.evaluation.evaluate import Actor, EvaluationResult, evaluate_with, mean_actor
 from silri.rewards.judge import Judge
@@ -85,6 +86,8 @@ def evaluate(
         result = silri.evaluate("runs/mine", episodes=20)
         print(result.success, result.interval, result.mean_return)
     """
+    if not isinstance(episodes, int | np.integer):
+        raise ConfigError(f"episodes takes a whole number, got {episodes!r}")
     if episodes < 1:
         raise ConfigError(f"episodes takes 1 or more, got {episodes}")
     path = getattr(policy, "folder", policy)
@@ -174,7 +177,12 @@ def _check_fits(policy: Policy, env: Env) -> None:
 def _actor(policy: Any) -> Actor:
     if not callable(policy):
         raise ConfigError(f"evaluate takes a policy, a run or a function, got {policy!r}")
-    return lambda observation, episode, step: np.asarray(policy(observation), np.float32)
+
+    def act(observation: Observation, episode: int, step: int) -> np.ndarray:
+        del episode, step
+        return numbers("the action of the policy", policy(observation)).astype(np.float32)
+
+    return act
 
 
 def _as_told(result: EvaluationResult) -> Evaluation:

@@ -12,6 +12,7 @@ from silri.agents.base import Agent
 from silri.configs.run import RunConfig
 from silri.core.errors import NonFiniteError, SpecError
 from silri.core.specs import EnvSpec, Observation
+from silri.core.values import numbers
 from silri.runtime.keeping.export import load_policy, policy_folder
 from silri.runtime.starting.backend import prepare_jax
 from silri.vision.sighted import Sighted
@@ -75,7 +76,7 @@ class Policy:
             observation = {keys[0]: observation}
         if set(observation) != set(keys):
             raise SpecError(f"the observation has {sorted(observation)}; it takes {keys}")
-        arrays = {key: np.asarray(observation[key]) for key in keys}
+        arrays = {key: self._array(key, observation[key]) for key in keys}
         leads = {
             array.shape[: array.ndim - len(self.spec.observation[key].shape)]
             for key, array in arrays.items()
@@ -102,6 +103,13 @@ class Policy:
             for key, array in arrays.items()
         }
 
+    def _array(self, key: str, value: Any) -> np.ndarray:
+        spec = self.spec.observation[key]
+        if spec.is_image or spec.is_text:
+            return np.asarray(value)
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused then
+            return numbers(f"observation.{key}", value).astype(spec.dtype)
+
 
 def load(path: str | Path) -> Policy:
     """The policy of a run, or of a folder that holds nothing else.
@@ -125,5 +133,6 @@ def load(path: str | Path) -> Policy:
         observation, *_ = env.step(policy(observation))
     """
     prepare_jax()
+    path = Path(path).expanduser()
     acting, config, spec = load_policy(policy_folder(path))
-    return Policy(acting, config, spec, Path(path))
+    return Policy(acting, config, spec, path)

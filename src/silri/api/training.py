@@ -24,7 +24,7 @@ from silri.evaluation.plots import plot_learning_curves
 from silri.evaluation.summary import summarise
 from silri.intervention.registry import DEFAULT_OPERATOR
 from silri.runtime.acting.judging import with_kept_classifier
-from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder, settled
 from silri.runtime.local import LocalRun
 from silri.runtime.session import Interrupted
 from silri.runtime.starting.backend import prepare_jax
@@ -105,31 +105,44 @@ def train(
         print(run.summary["success_rate"])
         action = run.policy(observation)
     """
+    told = _checked_calls(subscribers, stop)
     prepare_jax()
     folder: RunFolder | None = None
     if resume is not None:
         given = {"agent": agent, "operator": operator, "preset": preset, "seed": seed, "out": out}
         if odd := [name for name, value in {**given, **sections}.items() if value is not None]:
             raise UsageError(f"a resumed run keeps its configuration; it takes no {', '.join(odd)}")
-        folder, config, opened = _resumed(Path(resume), env, steps)
+        folder, config, opened = _resumed(Path(resume).expanduser(), env, steps)
     else:
         named = (agent or "silri", env or DEFAULT_ENV, operator or DEFAULT_OPERATOR)
         fields = {"steps": steps, "seed": seed}
         config, opened = _config(*named, preset or "default", fields, sections)
     check_offline(config)
-    target = Path(out) if out is not None else default_folder(config)
+    target = Path(out).expanduser() if out is not None else default_folder(config)
     if folder is None:
         RunFolder.check_free(target)
     kept = config if folder is None else with_kept_classifier(config, folder.path)
+    here = Path.cwd()
     live, person = open_env_and_operator(kept, opened)
     if folder is None:
-        folder = RunFolder.create(target, config)
-    keywords: dict[str, Any] = {"subscribers": [_subscriber(each) for each in subscribers]}
-    keywords |= {"stop": stop, "commands": commands, "keep_env": opened is not None}
-    run = local_run(config, folder, live, person, **keywords)
+        folder = RunFolder.create(settled(target, here), config)
+    else:
+        folder = RunFolder(settled(folder.path, here))
+    keywords = {"stop": stop, "commands": commands, "keep_env": opened is not None}
+    return _trained(config, folder, live, person, subscribers=told, **keywords)
+
+
+def _trained(
+    config: RunConfig, folder: RunFolder, live: Env, person: Operator, **keywords: Any
+) -> Run:
+    """The run, made or gone on with, to its end or to where it was stopped."""
+    run: LocalRun | None = None
     try:
-        summary = run.run()
+        with folder.unless_refused():  # also by its data set, which is read in the run
+            run = local_run(config, folder, live, person, **keywords)
+            summary = run.run()
     except Interrupted:
+        assert run is not None
         return Run(folder.path, summarise(config, run.state))
     draw_curve(folder)
     return Run(folder.path, summary)
@@ -140,10 +153,9 @@ def local_run(
 ) -> LocalRun:
     """A run in one process that is evaluated and summarised as all are."""
     measure = evaluation_of(config.evaluation)
-    with folder.unless_refused():
-        return LocalRun(
-            config, folder, env, operator, evaluate=measure, summarise=summarise, **keywords
-        )
+    return LocalRun(
+        config, folder, env, operator, evaluate=measure, summarise=summarise, **keywords
+    )
 
 
 def draw_curve(folder: RunFolder) -> None:
@@ -179,6 +191,22 @@ class _Function:
 
     def __init__(self, function: Callable[[Event], None]) -> None:
         self.on_event = function
+
+
+def _checked_calls(subscribers: Any, stop: Any) -> list[Subscriber]:
+    """What is told of events, before anything else is done.
+
+    Raises:
+        UsageError: it, or ``stop``, cannot be called.
+    """
+    if not callable(stop):
+        raise UsageError(f"stop takes a function that gives True or False, got {stop!r}")
+    if not isinstance(subscribers, Sequence):
+        raise UsageError(f"subscribers takes a list, got {subscribers!r}")
+    for each in subscribers:
+        if not (callable(each) or hasattr(each, "on_event")):
+            raise UsageError(f"subscribers takes functions, or objects with on_event, got {each!r}")
+    return [_subscriber(each) for each in subscribers]
 
 
 def _subscriber(given: Any) -> Subscriber:

@@ -13,6 +13,7 @@ from silri.cli.main import DONE, FAILED
 from silri.cli.terminal.arguments import parse
 from silri.core.errors import UsageError
 from silri.core.registry import unknown_name
+from silri.store.format.info import recorded_elsewhere
 from silri.store.tools.export import SELECTIONS, export
 from silri.store.tools.merge import merge, repair
 from silri.store.tools.survey import Place, problems, set_aside, summaries
@@ -120,7 +121,12 @@ def _check(rest: list[str]) -> int:
         print(problem)
     if found:
         count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-        print(f"{count} in {place.episodes}; 'silri data repair' sets them aside")
+        remedy = (
+            "another program recorded it: copy or download it again, or mend it there"
+            if recorded_elsewhere(place.episodes)
+            else "'silri data repair' sets them aside"
+        )
+        print(f"{count} in {place.episodes}; {remedy}")
         return FAILED
     print(f"{place.episodes} is sound")
     return DONE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -28,6 +29,7 @@ from silri.intervention.devices.device import Device
 from silri.intervention.operators import OperatorConfig, OperatorContext
 from silri.intervention.registry import OPERATORS
 from silri.runtime.starting.backend import prepare_jax
+from silri.runtime.starting.contract import close_env
 
 DESCRIPTION = """Check the machine; with --env NAME an environment, with --operator NAME a device
 and the whole way from it into a stored episode. The exit code is 1 if something failed.
@@ -64,9 +66,11 @@ def main(arguments: list[str]) -> int:
     if chosen.episodes < 1 or not chosen.seconds > 0:
         raise ConfigError("--episodes takes 1 or more and --seconds more than 0")
     prepare_jax(decides=True)
-    checks = list(check_machine(chosen.out))
-    if names.values:
-        checks += _check_rest(chosen, env_name, person, set(names.values))
+    # What an environment prints is no JSON.
+    with contextlib.redirect_stdout(sys.stderr) if chosen.json else contextlib.nullcontext():
+        checks = list(check_machine(chosen.out))
+        if names.values:
+            checks += _check_rest(chosen, env_name, person, set(names.values))
     _print(checks, as_json=chosen.json)
     return FAILED if any(check.state == "failed" for check in checks) else DONE
 
@@ -84,7 +88,7 @@ def _check_rest(chosen: Arguments, env_name: str, person: str, asked: set[str]) 
         if "operator" in asked:
             yield from _check_operator(chosen, person, env)
     finally:
-        env.close()
+        close_env(env, _say)
 
 
 def _check_operator(chosen: Arguments, person: str, env: Env) -> Iterator[Check]:
@@ -94,13 +98,13 @@ def _check_operator(chosen: Arguments, person: str, env: Env) -> Iterator[Check]
         yield Section("device").skipped(person, "is no device: nothing is plugged in")
         return
     context = OperatorContext.of(env, person)
-
-    def say(text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-    yield from check_device(target, config, context, env.env_spec, seconds=chosen.seconds, say=say)
+    yield from check_device(target, config, context, env.env_spec, seconds=chosen.seconds, say=_say)
     simulated = isinstance(env, HasPrivileged)
     yield from check_round_trip(target, config, context, env if simulated else Echo(env.env_spec))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _print(checks: Iterable[Check], *, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -112,14 +113,25 @@ def main(arguments: list[str]) -> int:
     if chosen.video:
         load_av("--video")
     prepare_jax()
-    trained = [Trained.load(path).changed(changed) for path in chosen.runs]
-    for run in trained:
-        check_writable(run.folder)
-    if chosen.disturbance:
-        return _disturb(chosen, trained)
-    for run in trained:
-        _evaluate(chosen, run)
+    # What an environment prints is no JSON.
+    aside = contextlib.redirect_stdout(sys.stderr) if chosen.json else contextlib.nullcontext()
+    with aside:
+        trained = [Trained.load(path).changed(changed) for path in chosen.runs]
+        for run in trained:
+            check_writable(run.folder)
+        reports = _disturb(chosen, trained) if chosen.disturbance else None
+    for run in trained if reports is None else ():
+        with aside:
+            report = _evaluate(chosen, run)
+        _print_json(chosen, report)
+    for report in reports or ():
+        _print_json(chosen, report)
     return DONE
+
+
+def _print_json(chosen: Arguments, report: Mapping[str, Any]) -> None:
+    if chosen.json:
+        print(json.dumps(report), flush=True)
 
 
 def _of_environment(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -160,8 +172,8 @@ def _filmed(chosen: Arguments, run: Trained, env: Env, first: int) -> Film | Non
         return Film(folder, env, chosen.video, env.env_spec.control_hz, _warn)
 
 
-def _evaluate(chosen: Arguments, run: Trained) -> None:
-    """Evaluate one run as training does; write and print the report."""
+def _evaluate(chosen: Arguments, run: Trained) -> dict[str, Any]:
+    """Evaluate one run as training does; write the report and, in words, print it."""
     evaluation = replace(run.config.evaluation, videos=chosen.video)
     env = replace(run.config, evaluation=evaluation).create_env()
     first = run.config.evaluation.first_layout
@@ -186,9 +198,15 @@ def _evaluate(chosen: Arguments, run: Trained) -> None:
     if film is not None:
         report["videos"] = [str(path.relative_to(run.folder)) for path in film.kept]
     _write(run.folder / f"evaluation_{chosen.action}{run.setting}.json", report)
-    if chosen.json:
-        print(json.dumps(report))
-        return
+    if not chosen.json:
+        _print_report(chosen, run, result, film, failed)
+    return report
+
+
+def _print_report(
+    chosen: Arguments, run: Trained, result: EvaluationResult, film: Film | None, failed: list[int]
+) -> None:
+    metrics = result.metrics()
     where = run.config.env_name + run.setting.replace("_", " ")
     title = f"{run.config.agent_name} on {where}, {chosen.action} action"
     if "judged" in metrics:
@@ -230,8 +248,9 @@ def _say_filmed(film: Film | None) -> None:
         print(f"{len(film.kept)} videos: {film.folder}")
 
 
-def _disturb(chosen: Arguments, trained: list[Trained]) -> int:
+def _disturb(chosen: Arguments, trained: list[Trained]) -> list[dict[str, Any]]:
     """Evaluate every run with and without disturbances; write and print the reports."""
+    reports: list[dict[str, Any]] = []
     environments: list[Env] = []
     for run in trained:  # all are checked before the first one takes its minutes
         environments.append(run.config.create_env())
@@ -245,16 +264,15 @@ def _disturb(chosen: Arguments, trained: list[Trained]) -> int:
         env.close()
         report = {"episodes": chosen.episodes, "action": chosen.action, "rows": rows}
         _write(run.folder / name, report)
-        if chosen.json:
-            named = {"run": str(run.folder), "agent": run.config.agent_name}
-            print(json.dumps({**named, "env": run.config.env_name, **report}))
+        named = {"run": str(run.folder), "agent": run.config.agent_name}
+        reports.append({**named, "env": run.config.env_name, **report})
         column = f"{run.config.agent_name} ({run.folder})"
         tables.setdefault(run.config.env_name, {})[column] = rows
     if not chosen.json:
         for env_name, columns in tables.items():
             print(f"{env_name}, {chosen.action} action, {chosen.episodes} episodes per row")
             print("\n".join(_table(columns)))
-    return DONE
+    return reports
 
 
 def _table(columns: Mapping[str, Mapping[str, Row]]) -> Iterable[str]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
-
 from silri.cli.main import DONE
 from silri.core.errors import UsageError
 from silri.core.registry import unknown_name
@@ -24,12 +21,8 @@ def main(arguments: list[str]) -> int:
         raise unknown_name("table", table, TABLES)
     rows = _ROWS[table]()
     width = max(len(name) for name, _ in rows)
-    try:
-        for name, summary in rows:
-            print(f"{name:{width}}  " + summary.replace("\n", "\n" + " " * (width + 2)))
-        sys.stdout.flush()
-    except BrokenPipeError:  # 'silri list envs | head' has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for name, summary in rows:
+        print(f"{name:{width}}  " + summary.replace("\n", "\n" + " " * (width + 2)))
     return DONE
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import silri
 from silri.core.errors import SilriError, UsageError
@@ -15,6 +17,15 @@ from silri.core.registry import unknown_name
 
 DONE, FAILED, USAGE, INTERRUPTED = 0, 1, 2, 130
 DEBUG, _DEBUG_VARIABLE = "--debug", "SILRI_DEBUG"
+_HELP = "help"
+_PRINTS = (
+    _HELP,
+    "list",
+    "data",
+    "plot",
+    "diagnose",
+    "doctor",
+)  # verbs that are done once they are read
 
 VERBS = {
     "train": "train an agent with an operator in the loop, or resume a run",
@@ -35,13 +46,11 @@ VERBS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code: 0 done, 1 failed, 2 usage, 130 interrupted."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(_help())
-        return DONE
-    if arguments[0] == "--version":
-        print(silri.__version__)
-        return DONE
+    arguments = [_expanded(a) for a in (sys.argv[1:] if argv is None else argv)]
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a folder's name need not be in its alphabet
+        sys.stdout.reconfigure(errors="backslashreplace")
+    if not arguments or arguments[0] in ("-h", "--help", "--version"):
+        return exit_code(_HELP, lambda: _tell(arguments))
     if DEBUG in arguments:
         arguments.remove(DEBUG)
         os.environ[_DEBUG_VARIABLE] = "1"  # processes that this one starts are told, too
@@ -62,17 +71,53 @@ def exit_code(name: str, run: Callable[[], int]) -> int:
     A file or folder that cannot be written or read is one, too. ``--debug`` shows tracebacks.
     """
     try:
-        return run()
+        code = run()
+        if sys.stdout is not None:  # what waits in its buffer may not find its way either
+            sys.stdout.flush()
+        return code
     except UsageError as error:
         return _say(name, str(error), USAGE)
     except SilriError as error:
         return _say(name, str(error), FAILED)
     except OSError as error:
-        if error.filename is None:  # no file: a socket, or a bug
+        if error.filename is not None:
+            return _say(name, f"{error.filename}: {error.strerror}", FAILED)
+        if not _output_is_lost():  # no file: a socket, or a bug
             raise
-        return _say(name, f"{error.filename}: {error.strerror}", FAILED)
+        if isinstance(error, BrokenPipeError) and name in _PRINTS:
+            return DONE  # 'silri list envs | head' has read enough
+        return _say(name, f"nothing more can be printed ({error.strerror})", FAILED)
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        text = (
+            f"there is not enough memory{why}; choose smaller numbers, such as --agent.batch-size"
+        )
+        return _say(name, text, FAILED)
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _tell(arguments: Sequence[str]) -> int:
+    print(silri.__version__ if "--version" in arguments[:1] else _help())
+    return DONE
+
+
+def _expanded(argument: str) -> str:
+    """With the home folder for ``~/``, which shells leave as it is in ``--out=~/run``."""
+    flag, equals, value = argument.partition("=")
+    if equals and flag.startswith("--") and value.startswith("~/"):
+        return f"{flag}={Path(value).expanduser()}"
+    return str(Path(argument).expanduser()) if argument.startswith("~/") else argument
+
+
+def _output_is_lost() -> bool:
+    """Whether standard output takes nothing any more; what waits for it is thrown away then."""
+    try:
+        print(flush=True)  # a line more, before a traceback, if it is not
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def _say(name: str, text: str, code: int) -> int:

@@ -29,6 +29,7 @@ from silri.intervention.registry import (
 )
 from silri.runtime.acting.demos import NeutralPolicy, record_demonstrations, set_aside, telling
 from silri.runtime.acting.faults import FaultLog
+from silri.runtime.keeping.folder import settled
 from silri.runtime.pace.loop import ControlLoop
 from silri.runtime.starting.checking import check_opened
 from silri.runtime.starting.contract import close_env, close_operator
@@ -83,6 +84,7 @@ def main(arguments: list[str]) -> int:
     def make(env: Env) -> Operator:
         return create_operator(chosen.operator, OperatorContext.of(env, person))
 
+    here = Path.cwd()
     env, operator = check_opened(
         env_name, create_env(env_name, chosen.env), make, seed=chosen.seed, demonstrates=True
     )
@@ -90,7 +92,8 @@ def main(arguments: list[str]) -> int:
         try:
             print(describe_operator(person, chosen.operator))
             print(chosen.env.describe_success())
-            return _record(chosen, chosen.out, person, env_name, env, operator, stop)
+            out = settled(chosen.out, here)
+            return _record(chosen, out, person, env_name, env, operator, stop)
         finally:
             close_env(env, print)
             close_operator(operator, print)

@@ -24,7 +24,7 @@ from silri.envs.registry import DEFAULT_ENV, require_env
 from silri.evaluation.summary import summarise
 from silri.intervention.registry import DEFAULT_OPERATOR
 from silri.runtime.acting.judging import with_kept_classifier
-from silri.runtime.keeping.folder import RunFolder
+from silri.runtime.keeping.folder import RunFolder, settled
 from silri.runtime.local import LocalRun
 from silri.runtime.session import Interrupted
 from silri.runtime.starting.backend import prepare_jax
@@ -136,7 +136,9 @@ def open_run(
         )
         check(chosen)
         _check_resumed(stored, chosen)
+        here = Path.cwd()
         prepared = prepare(with_kept_classifier(chosen.config, folder.path), chosen)
+        folder = RunFolder(settled(folder.path, here))
         if chosen.config.steps != stored.steps:
             folder.write_config(chosen.config)
         return folder, chosen.config, chosen, prepared
@@ -150,8 +152,10 @@ def open_run(
     check(chosen)
     out = chosen.out or default_folder(chosen.config)
     RunFolder.check_free(out)
+    here = Path.cwd()
     prepared = prepare(chosen.config, chosen)
-    return RunFolder.create(out, chosen.config), chosen.config, chosen, prepared
+    folder = RunFolder.create(settled(out, here), chosen.config)
+    return folder, chosen.config, chosen, prepared
 
 
 def run(folder: RunFolder, config: RunConfig, env: Env, operator: Operator) -> int:
@@ -191,9 +195,10 @@ def _learn(
 ) -> int:
     console = Console(config, folder.path, notice, env)
     with console:
-        training = create(config, folder, subscribers=[console], stop=stop)
         try:
-            summary = training.run()
+            with folder.unless_refused():  # also by its data set, which is read in the run
+                training = create(config, folder, subscribers=[console], stop=stop)
+                summary = training.run()
         except Interrupted:
             console.interrupted()
             return INTERRUPTED

@@ -18,7 +18,7 @@ from typing import Any
 
 from silri.agents.residual import ResidualConfig
 from silri.configs.run import RunConfig
-from silri.core.errors import ConfigError
+from silri.core.errors import ConfigError, UnknownNameError
 from silri.core.settings import from_plain, settings
 from silri.language.config import LanguageConfig
 from silri.rewards.config import RewardConfig
@@ -71,7 +71,10 @@ def from_versioned(data: Any, version: Any, where: str) -> RunConfig:
     """
     version = 1 if version is None else version
     if version == FORMAT and isinstance(version, int):
-        return from_json(with_later_fields(data))
+        try:
+            return from_json(with_later_fields(data))
+        except (ConfigError, UnknownNameError) as error:  # it names the field; whose, is said here
+            raise ConfigError(f"{where}: {error}") from error
     if isinstance(version, int) and 1 <= version <= _LAST_UNREADABLE:
         raise ConfigError(
             f"{where} has format {version}, written by an earlier silri; install commit f441adf "

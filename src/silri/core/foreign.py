@@ -38,7 +38,8 @@ def usable(what: str) -> Iterator[None]:
         yield
     except SilriError:
         raise
-    except Exception as error:  # a simulator that is not installed, a device that is not there
+    # A simulator that is not installed, a device that is not there, a script that parses arguments.
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{what}: {said(error)} ({_DEBUG})") from error
 
 

@@ -25,11 +25,13 @@ import dataclasses
 import difflib
 import functools
 import json
+import os
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
+import numpy as np
 import pydantic
 import pydantic.dataclasses
 from pydantic import Field
@@ -113,7 +115,8 @@ def from_plain(kind: type[_T], value: Any, section: str | None = None) -> _T:
         raise ConfigError(f"{where or 'a configuration'} takes an object, got {value!r}")
     try:
         # As JSON text: there a list stands for a tuple, and an object for a dataclass.
-        made: _T = _reader(typing.cast(Any, kind)).validate_json(json.dumps([value]))[0]
+        text = json.dumps([value], default=functools.partial(_plain, where))
+        made: _T = _reader(typing.cast(Any, kind)).validate_json(text)[0]
     except pydantic.ValidationError as error:
         raise _config_error(kind, where, error.errors(include_url=False), depth=1) from None
     missing = [_join(where, path) for path in _missing(made, value, ())]
@@ -187,8 +190,26 @@ def _reader(kind: Any) -> pydantic.TypeAdapter[Any]:
 
 
 def _tuples(value: Any) -> Any:
-    """``value`` with tuples in place of lists."""
+    """``value`` with tuples in place of lists, and Python's numbers in place of numpy's."""
+    if isinstance(value, np.generic):
+        return value.item()
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _plain(where: str, value: Any) -> Any:
+    """What stands in JSON for a value that a program gives and JSON does not know.
+
+    Raises:
+        ConfigError: nothing does.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise ConfigError(
+        f"{where or 'the configuration'} takes numbers, texts, lists and dictionaries, got "
+        f"{value!r}, a {type(value).__name__}"
+    )
 
 
 def _missing(made: Any, value: Any, path: _Loc) -> Iterator[_Loc]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from silri.core.errors import CameraFault, ConfigError, DataError, NonFiniteError, SpecError
+from silri.core.values import numbers
 
 Observation = dict[str, np.ndarray]
 INSTRUCTION = "instruction"  # key of the text that says what is to be done in an episode
@@ -72,14 +73,14 @@ class ArraySpec:
         """``value`` in an array of its own with this spec's dtype; NaN and infinity pass.
 
         Raises:
-            SpecError: on a wrong shape; CameraFault if it is an image's, or there is none, or it
-                is not uint8.
+            SpecError: on a wrong shape, or what is no number; CameraFault if it is an image's, or
+                there is none, or it is not uint8.
         """
         if self.is_text:
             return self._text(name, value)
         if value is None and self.is_image:
             raise CameraFault(f"'{name}' is None: the camera gave no picture")
-        array = np.asarray(value)
+        array = np.asarray(value) if self.is_image else numbers(name, value)
         error = CameraFault if self.is_image else SpecError
         if array.shape != self.shape:
             raise error(f"'{name}' has shape {array.shape}; the spec says {self.shape}")

@@ -110,19 +110,22 @@ class EpisodeBuilder:
         """Append one step, which must follow the last one.
 
         Raises:
-            NonFiniteError: NaN or infinity in an action, the reward or the next observation. The
-                transition is kept all the same, so that :meth:`build` can hand the episode to
-                quarantine.
+            NonFiniteError: NaN or infinity in an action, the reward, the penalty or the next
+                observation, or a number that is infinite in 32 bits. The transition is kept all the
+                same, so that :meth:`build` can hand the episode to quarantine.
             SpecError: a text changed; likewise.
         """
         if self._transitions and self._transitions[-1].terminated:
             raise ValueError("a step after a terminated one: the loop forgot to reset")
         self._transitions.append(transition)
         self._diagnostics.append(diagnostics)
+        with np.errstate(over="ignore"):  # what is too large to be stored becomes infinite
+            reward, penalty = np.float32(transition.reward), np.float32(transition.grasp_penalty)
         checks: dict[str, Any] = {
             "action": transition.action,
             "policy_action": transition.policy_action,
-            "reward": transition.reward,
+            "reward": reward,
+            "grasp_penalty": penalty,
         }
         for key, value in transition.next_observation.items():
             if self.spec.observation[key].is_text:

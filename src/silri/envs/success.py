@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from silri.core.errors import ConfigError
+from silri.core.errors import ConfigError, SpecError
+from silri.core.values import truth
 from silri.envs.config import SUCCESS_KEYS, GymConfig
 
 
@@ -36,6 +37,7 @@ class Success:
 
         Raises:
             ConfigError: the episode ends, and no info has had ``env.success_key``.
+            SpecError: what the info says is neither true nor false.
         """
         self._total += reward
         ends = terminated or truncated
@@ -43,7 +45,8 @@ class Success:
             return ends and self._total >= self._return
         known = (self._key,) if self._key is not None else SUCCESS_KEYS
         self._found |= {str(key) for key in info}
-        key = next((key for key in known if key in info), None)
+        # None says nothing: some say so until the end.
+        key = next((key for key in known if info.get(key) is not None), None)
         if key is None and self._key is not None and ends and self._key not in self._found:
             raise ConfigError(
                 f"env.success_key '{self._key}': the info of {self._name} has no such key; it has "
@@ -52,5 +55,13 @@ class Success:
         if key is not None or (terminated and self._key is None):
             self.judged = self.ever = True
         if key is not None:
-            return bool(info[key])
+            return self._truth(key, info[key])
         return self._key is None and terminated and reward > 0
+
+    def _truth(self, key: str, said: Any) -> bool:
+        try:
+            return truth(f"info['{key}'] of {self._name}", said)
+        except SpecError as error:
+            raise SpecError(
+                f"{error}: wrap the environment, or name another key (--env.success-key)"
+            ) from error

@@ -83,14 +83,15 @@ def read_run(folder: str | Path) -> RunCurve:
     folder = Path(folder)
     metrics = folder / "metrics.jsonl"
     if not metrics.is_file():
-        what = "is no run folder: it has no metrics.jsonl" if folder.is_dir() else "does not exist"
+        what = "is a file" if folder.is_file() else "does not exist"
+        what = "is no run folder: it has no metrics.jsonl" if folder.is_dir() else what
         raise RunFolderError(f"{folder} {what}; give the folder that 'silri train --out' wrote")
     # By step, the last line wins: a resumed run repeats what it re-learns.
     evaluations: dict[int, Mapping[str, Any]] = {}
     episodes: dict[int, Mapping[str, Any]] = {}
     for row in read_rows(metrics):
         step = row.get("step")
-        if not isinstance(step, int | float):
+        if not _is_number(step):
             continue
         if _is_number(row.get("evaluation/success_rate")):
             evaluations[int(step)] = row
@@ -106,7 +107,7 @@ def read_run(folder: str | Path) -> RunCurve:
         preset=str(summary.get("preset") or ""),
         env=str(summary.get("env") or ""),
         operator=str(summary.get("operator") or ""),
-        seed=None if seed is None else int(seed),
+        seed=int(seed) if _is_number(seed) else None,
         evaluation_steps=np.asarray(sorted(evaluations), np.float64),
         success_rates=_column(evaluations, "evaluation/success_rate"),
         mean_returns=_column(evaluations, "evaluation/mean_return"),

@@ -169,6 +169,11 @@ class LocalRun(Session):
         if resuming:
             with required("operator.restore"):
                 self._operator.restore(self.state.operator)
+            if self.state.env_steps and not self.store.rows:
+                self._say(
+                    f"{self.store.folder} holds no episode any more, and {self.state.env_steps} "
+                    "steps were made: it goes on without them; bring the folder back to keep them"
+                )
         else:
             # A person needs time to pass as it does in life; a simulated one does not.
             live = isinstance(self._operator, Live)

@@ -10,7 +10,7 @@ from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
 from silri.data.episode import Episode, check_episode
 from silri.store.format.encoded import EncodedEpisode, encode
-from silri.store.format.info import is_foreign, read_info, silri_format
+from silri.store.format.info import foreign_info, read_info, recorded_elsewhere, silri_format
 from silri.store.format.layout import DATA_PATH, INFO_PATH, ROW_PATH, file_path
 from silri.store.format.rows import decode_row
 from silri.store.safety.recovery import indices_of
@@ -39,7 +39,7 @@ def iterate_dataset(
         DataError: no dataset there, of another version, or an episode is damaged.
         SpecError: an episode does not fit ``spec``.
     """
-    info = None if is_silris(folder) else read_info(folder)
+    info = None if is_silris(folder) else foreign_info(folder)
     if info is not None:
         yield from read_foreign(folder, info, spec, demonstrations)
         return
@@ -62,7 +62,7 @@ def iterate_encoded(folder: Path, spec: EnvSpec) -> Iterator[EncodedEpisode]:
         SpecError: likewise, of another program's.
     """
     info = read_info(folder)
-    if info is None or is_foreign(info):
+    if info is None or recorded_elsewhere(folder):
         for episode in iterate_dataset(folder, spec):
             yield encode(episode, spec.control_hz)
         return
@@ -100,8 +100,7 @@ def is_silris(folder: Path) -> bool:
     if not (folder / INFO_PATH).is_file():
         raise DataError(f"{folder} is no dataset: it has no {INFO_PATH}")
     silri_format(folder)
-    info = read_info(folder)
-    return info is None or not is_foreign(info)
+    return not recorded_elsewhere(folder)
 
 
 def count_episodes(folder: Path) -> int:

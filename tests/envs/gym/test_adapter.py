@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 import sys
 import types
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium.spaces import Box, Dict, Discrete, MultiBinary, Tuple
+from gymnasium.wrappers import TimeLimit
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -408,6 +410,34 @@ def test_success(reward: float, terminated: bool, info: dict[str, Any], success:
     assert (got, ended, truncated) == (reward, terminated, False)  # its own ends stand
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ((None, False, False, {}), "arm: the reward of step() is None; it takes a number"),
+        ((0.0, "False", False, {}), "terminated of step() is 'False'; it takes True or False"),
+        ((0.0, False, {"a": False}, {}), "truncated of step() is {'a': False}; it takes True"),
+        ((0.0, False, False, {"success": "False"}), "info['success'] of arm is 'False'; it takes"),
+        ((0.0, False, False, {"is_success": np.nan}), "info['is_success'] of arm is nan; it takes"),
+        ((0.0, False, False, {"success": 0.3}), "is 0.3; .* name another key (--env.success-key)"),
+    ],
+)
+def test_what_can_be_misread_is_refused_by_name(values: Any, message: str) -> None:
+    env = adapt(Arm(script=(values,)))
+    env.reset(seed=0)
+    pattern = re.escape(message).replace(r"\.\*", ".*")
+    with pytest.raises(SpecError, match=pattern):
+        step(env)
+
+
+def test_arrays_of_one_element_are_what_is_in_them_and_none_says_nothing() -> None:
+    values = (np.array([2.5]), np.array([True]), np.array(0), {"success": None})
+    env = adapt(Arm(script=(values,)))
+    env.reset(seed=0)
+    _, reward, terminated, truncated, info = step(env)
+    assert (reward, terminated, truncated) == (2.5, True, False)
+    assert info["success"] is True  # as where there is no such key: an end with a reward
+
+
 def test_sparse_reward_ends_at_success() -> None:
     env = adapt(Arm(script=((3.0, False, False, {}), (3.0, False, False, {"success": True}))))
     sparse = adapt(env._env.unwrapped, reward="sparse")  # type: ignore[arg-type]
@@ -452,6 +482,15 @@ def test_the_registered_limit_counts_decisions(registered: str) -> None:
     longer.reset(seed=0)
     ends = [longer.step(np.zeros(2, np.float32))[3] for _ in range(9)]
     assert ends == [False] * 8 + [True]
+
+
+@pytest.mark.parametrize("outermost", [True, False])
+def test_the_limit_of_a_wrapper_counts_as_well(outermost: bool) -> None:
+    limited: gymnasium.Env[Any, Any] = TimeLimit(Arm(), 7)
+    if not outermost:
+        limited = gymnasium.wrappers.OrderEnforcing(limited)
+    assert env_from(limited, "arm", GymConfig()).env_spec.max_episode_steps == 7
+    assert env_from(limited, "arm", GymConfig(action_repeat=2)).env_spec.max_episode_steps == 4
 
 
 def test_no_step_limit_is_an_error() -> None:
@@ -639,6 +678,29 @@ def test_pictures_come_only_if_asked_for(
     assert (picture is not None) == pictures
     if picture is not None:
         assert picture.shape == (4, 5, 3)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "got"),
+    [
+        (np.full((4, 5, 3), 7, np.int64), "a picture"),
+        (None, "none"),
+        (np.full((4, 5, 3), 0.5), "float64 (4, 5, 3)"),  # black, if it were converted
+        (np.full((4, 5, 3), 300), "int64 (4, 5, 3)"),
+        (np.zeros((4, 5), np.uint8), "uint8 (4, 5)"),
+        ([np.zeros((4, 5, 3), np.uint8)], "uint8 (1, 4, 5, 3)"),
+    ],
+)
+def test_a_picture_is_of_bytes(drawn: Any, got: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Painted, "render", lambda self: drawn)
+    env = adapt(Painted("rgb_array"))
+    if got == "none":
+        assert env.render() is None
+    elif got == "a picture":
+        np.testing.assert_array_equal(env.render(), np.full((4, 5, 3), 7, np.uint8))
+    else:
+        with pytest.raises(SpecError, match=re.escape(f"arm: render() gave {got}; it takes uint8")):
+            env.render()
 
 
 def test_an_environment_without_pictures_is_made_as_always() -> None:

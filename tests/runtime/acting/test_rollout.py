@@ -549,7 +549,7 @@ class Breaking(PointMass):
     def _broken(self, where, value):
         if where != self.where or (self.steps == 0 and where == "step"):
             return value
-        if isinstance(self.what, Exception):
+        if isinstance(self.what, BaseException):
             raise self.what
         return self.what(value)
 
@@ -577,7 +577,27 @@ class Breaking(PointMass):
         (Breaking("reset", lambda two: two[0]), "env.reset returned a dict; it takes (observat"),
         (Breaking("reset", lambda two: (two[0], None)), "env.reset returned the info a NoneType"),
         (Breaking("step", lambda five: (*five[:4], {})), "an info without 'success'"),
-        (Breaking("step", lambda five: (five[0], None, *five[2:])), "env.step returned the reward"),
+        (
+            Breaking("step", lambda five: (five[0], None, *five[2:])),
+            "the reward that env.step returned is None; it takes a number",
+        ),
+        (
+            Breaking("step", lambda five: (*five[:2], "False", *five[3:])),
+            "terminated, which env.step returned, is 'False'; it takes True or False",
+        ),
+        (
+            Breaking("step", lambda five: (*five[:4], five[4] | {"success": np.nan})),
+            "info['success'] that env.step returned is nan; it takes True or False",
+        ),
+        (
+            Breaking("step", lambda five: (*five[:4], five[4] | {"grasp_penalty": np.nan})),
+            "'grasp_penalty' is not finite at step 0",
+        ),
+        (
+            Breaking("step", lambda five: (five[0], 1e300, *five[2:])),
+            "'reward' is not finite at step 0",
+        ),
+        (Breaking("step", SystemExit("no licence")), "env.step raised SystemExit: no licence"),
     ],
 )
 def test_an_exception_of_an_environment_is_a_fault_that_names_the_method(env, message):
@@ -585,7 +605,7 @@ def test_an_exception_of_an_environment_is_a_fault_that_names_the_method(env, me
     assert session.outcome.end == "fault"
     assert message in session.outcome.reason
     assert "\n" not in session.outcome.reason
-    raised = isinstance(env.what, Exception)
+    raised = isinstance(env.what, BaseException)
     assert ("_broken" in session.outcome.traceback) == raised
 
 

@@ -43,6 +43,9 @@ def test_a_folder_that_is_in_use_is_refused_with_two_ways_out(tmp_path):
 def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(RunFolderError, match="does not exist"):
         RunFolder.open(tmp_path / "nothing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="it is a file"):
+        RunFolder.open(tmp_path / "file")
     with pytest.raises(RunFolderError, match="has no config.json"):
         RunFolder.open(tmp_path)
     (tmp_path / "config.json").write_text('{"format": 10, "run": {"agent_name": "bc"}}')
@@ -61,6 +64,18 @@ def test_a_run_that_is_refused_at_once_leaves_no_folder(tmp_path):
     with pytest.raises(ConfigError, match="no such encoder"):
         refuse(folder, (folder.path / ".lock").touch)
     assert not folder.path.exists()
+
+
+def test_nor_an_empty_dataset_but_a_run_that_was_there_before_stays(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", CONFIG)
+    with pytest.raises(ConfigError, match="no such encoder"):
+        refuse(folder, (folder.path / "episodes").mkdir)
+    assert not folder.path.exists()
+    RunFolder.create(tmp_path / "run", CONFIG)
+    again, _ = RunFolder.open(tmp_path / "run")
+    with pytest.raises(ConfigError, match="no such encoder"):
+        refuse(again, lambda: None)
+    assert again.config.exists()
 
 
 @pytest.mark.parametrize("kept", ["metrics.jsonl", "episodes/data"])

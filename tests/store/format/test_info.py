@@ -17,6 +17,7 @@ from silri.store.format.layout import DATA_PATH, INFO_PATH, ROW_PATH, file_path,
 from silri.store.format.sealed import digest, seal, sealed_json
 from silri.store.tools.survey import Place, problems
 from tests.data.episodes import assert_equal
+from tests.store.foreign import columns, write_lerobot
 from tests.store.killing import kill_at_every_write
 from tests.store.scenarios import SPEC, broken_episode, episode, fill, open_store
 from tests.store.test_store import snapshot
@@ -227,4 +228,17 @@ def test_another_programs_dataset_is_left_alone(tmp_path):
     before = snapshot(tmp_path)
     with pytest.raises(DataError, match="a dataset that silri did not record"):
         open_store(tmp_path)
+    assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("damage", ['{"codebase_version"', "[]", "{}", '{"features": null}', None])
+def test_another_programs_dataset_with_a_damaged_info_is_left_alone(tmp_path, damage):
+    """Its columns say whose it is; taken for ours, every episode would be set aside."""
+    root = write_lerobot(tmp_path / "episodes", columns())
+    (root / INFO_PATH).unlink() if damage is None else (root / INFO_PATH).write_text(damage)
+    before = snapshot(tmp_path)
+    with pytest.raises(DataError, match="a dataset that silri did not record"):
+        open_store(tmp_path)
+    with pytest.raises(DataError, match=r"meta/info\.json"):
+        read_dataset(root)
     assert snapshot(tmp_path) == before

@@ -1,4 +1,7 @@
-"""Ctrl-C: the first asks to stop, and everything is saved; the second insists."""
+"""Ctrl-C, or a terminal that is gone: the first asks to stop, and everything is saved.
+
+The second insists.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,9 @@ from types import FrameType
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Yields a callable that turns True at the first SIGINT or SIGTERM.
+    """Yields a callable that turns True at the first SIGINT, SIGTERM or SIGHUP.
+
+    SIGHUP is what a lost terminal sends; under ``nohup`` it goes on being ignored.
 
     Raises:
         KeyboardInterrupt: at the second.
@@ -23,7 +28,10 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
             raise KeyboardInterrupt
         requested.append(number)
 
-    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    previous = {number: signal.signal(number, handle) for number in numbers}
     try:
         yield lambda: bool(requested)
     finally:

@@ -38,9 +38,10 @@ import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
-from silri.core.errors import ConfigError, EnvironmentFault
+from silri.core.errors import ConfigError, EnvironmentFault, SpecError
 from silri.core.foreign import usable
 from silri.core.specs import UNKNOWN_HZ, ActionSpec, EnvSpec, Observation
+from silri.core.values import number, truth
 from silri.envs.config import GymConfig
 from silri.envs.gym.spaces import ActionScaling, action_box, observation_parts, select_images
 from silri.envs.success import Success
@@ -143,8 +144,9 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
 
         Raises:
             EnvironmentFault: the episode is over.
-            SpecError: the observation does not fit the spec; NonFiniteError if it, or ``action``,
-                is not finite.
+            SpecError: the observation does not fit the spec, or the reward, an end or the success
+                is no number or truth value; NonFiniteError if the observation, or ``action``, is
+                not finite.
         """
         if not self._active:
             raise EnvironmentFault(f"{self.env_spec.name}: step() without reset()")
@@ -155,15 +157,17 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
         for _ in range(self._repeat):
             values = _values(self._env.step(scaled), _STEP, self._name)
             raw, reward, terminated, truncated, info = values
-            total += float(reward)
-            success = self._success.judge(info, bool(terminated), bool(truncated), float(reward))
+            reward = number(f"{self._name}: the reward of step()", reward)
+            terminated = truth(f"{self._name}: terminated of step()", terminated)
+            truncated = truth(f"{self._name}: truncated of step()", truncated)
+            total += reward
+            success = self._success.judge(info, terminated, truncated, reward)
             if terminated or truncated or (success and self._ends):
                 break
         if self._sparse:
             terminated = terminated or (success and self._ends)
             total = self.config.success_reward if success else self.config.step_reward
-        terminated = bool(terminated)
-        truncated = bool(truncated) and not terminated
+        truncated = truncated and not terminated
         self._active = not (terminated or truncated)
         moved = bool((command[self._gripper] != self._closed).any())
         self._closed = command[self._gripper]
@@ -173,10 +177,23 @@ class GymEnv(gymnasium.Env[Any, np.ndarray]):
         return self._observation(raw), total, terminated, truncated, info
 
     def render(self) -> np.ndarray | None:
-        """(H, W, 3) uint8, if it was made for pictures: see :func:`create`."""
-        if self._env.render_mode != _RGB:
+        """(H, W, 3) uint8, if it was made for pictures: see :func:`create`.
+
+        Raises:
+            SpecError: it is something else; floats would come out black.
+        """
+        drawn = self._env.render() if self._env.render_mode == _RGB else None
+        if drawn is None:
             return None
-        return np.asarray(self._env.render(), np.uint8)
+        picture = np.asarray(drawn)
+        if picture.dtype.kind in "iu" and 0 <= picture.min(initial=0) <= picture.max() < 256:
+            picture = picture.astype(np.uint8)
+        if picture.dtype != np.uint8 or picture.shape[2:] != (3,):
+            raise SpecError(
+                f"{self._name}: render() gave {picture.dtype} {picture.shape}; it takes uint8 of "
+                "(height, width, 3), 0 to 255"
+            )
+        return picture
 
     @property
     def judges(self) -> bool:
@@ -277,7 +294,7 @@ def _limit_steps(
 ) -> tuple[gymnasium.Env[Any, Any], int]:
     """The environment with a step limit, and that limit in decisions."""
     repeat = config.action_repeat
-    registered = None if env.spec is None else env.spec.max_episode_steps
+    registered = _own_limit(env)
     if config.max_episode_steps is None:
         if registered is None:
             raise ConfigError(
@@ -288,6 +305,17 @@ def _limit_steps(
     if registered is not None:
         env = _without_time_limit(env)
     return TimeLimit(env, config.max_episode_steps * repeat), config.max_episode_steps
+
+
+def _own_limit(env: gymnasium.Env[Any, Any]) -> int | None:
+    """Steps until the time-out that ``env`` has: as it is registered, or by a wrapper."""
+    if env.spec is not None and env.spec.max_episode_steps is not None:
+        return env.spec.max_episode_steps
+    while isinstance(env, gymnasium.Wrapper):
+        if isinstance(env, TimeLimit):
+            return env._max_episode_steps
+        env = env.env
+    return None
 
 
 def _without_time_limit(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from silri.core.errors import ConfigError
 from silri.core.specs import ArraySpec
+from silri.core.values import numbers
 
 _CAMERAS = ("pixels", "images")  # a Dict of them
 _RENAMED = {"agent_pos": "state"}
@@ -97,11 +98,11 @@ class Part(NamedTuple):
         """What the environment gives, as silri has it.
 
         Raises:
-            SpecError: an image has not the shape that the space says.
+            SpecError: an image has not the shape that the space says, or it is no numbers.
         """
-        array = np.asarray(value)
         if not self.spec.is_image:
-            return array.ravel()
+            return numbers(f"observation.{self.key}", value).ravel()
+        array = np.asarray(value)
         if self.spec == self.given:
             return array
         return square(self.given.conform(f"observation.{self.key}", array), self.spec.shape[0])

@@ -68,7 +68,7 @@ def load_policy(folder: Path) -> tuple[Sighted, RunConfig, EnvSpec]:
     try:
         description = json.loads((folder / DESCRIPTION).read_text())
         arrays = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
             f"{folder} holds no exported policy ({error.filename} is missing); a run exports one "
             "at its first evaluation"

@@ -28,8 +28,8 @@ class RunFolder:
         path: ``runs/NAME``.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, made_now: bool = False) -> None:
+        self.path, self._made_now = path, made_now
 
     config = property(lambda self: self.path / "config.json")
     metrics = property(lambda self: self.path / "metrics.jsonl")
@@ -66,7 +66,7 @@ class RunFolder:
             RunFolderError: the folder holds something already.
         """
         cls.check_free(path)
-        folder = cls(path)
+        folder = cls(path, made_now=True)
         with explained(path, "the run folder"):
             files.make_dir(path)
             folder.write_config(config)
@@ -82,20 +82,30 @@ class RunFolder:
         """
         folder = cls(path)
         if not folder.config.is_file():
-            what = "has no config.json" if path.is_dir() else "does not exist"
+            what = "is a file" if path.is_file() else "does not exist"
+            what = "has no config.json" if path.is_dir() else what
             raise RunFolderError(f"{path} is no run folder: it {what}; 'silri train' makes one")
         return folder, load_config(folder.config)
 
     @contextlib.contextmanager
     def unless_refused(self) -> Iterator[None]:
-        """What is refused inside, before anything happened, is not in the way of the next try."""
-        new = {path.name for path in self.path.iterdir()} == {self.config.name}
+        """What is refused inside, before anything happened, is not in the way of the next try.
+
+        A run that was there before stays, whatever it holds.
+        """
+        new = self._made_now and self._is_blank()
         try:
             yield
         except SilriError:
-            if new and {path.name for path in self.path.iterdir()} <= {self.config.name, LOCK}:
+            if new and self._is_blank():
                 files.remove_tree(self.path)
             raise
+
+    def _is_blank(self) -> bool:
+        """Whether there is nothing but the configuration, and a dataset without a file in it."""
+        dataset = (self.episodes, self.episodes / LOCK)
+        there = {*self.path.rglob("*")}
+        return self.config in there and there <= {self.config, self.path / LOCK, *dataset}
 
     def write_config(self, config: RunConfig) -> None:
         """The resolved configuration, package versions and git state."""
@@ -111,6 +121,14 @@ class RunFolder:
     def write_summary(self, summary: dict[str, Any]) -> None:
         """``summary.json``, replaced in one step."""
         files.atomic_write(self.summary, json.dumps(summary, indent=2).encode())
+
+
+def settled(path: Path, before: Path) -> Path:
+    """``path`` as it was meant in the working directory ``before``.
+
+    Some simulators change it as they are opened; a run is where its person said all the same.
+    """
+    return path if Path.cwd() == before else before / path
 
 
 def _counts(path: Path) -> bool:

@@ -15,6 +15,7 @@ from silri.core.commands import Command
 from silri.core.errors import EnvironmentFault, SilriError, SpecError
 from silri.core.foreign import said
 from silri.core.protocols import Closeable, Env, OperatorInput, Privileged
+from silri.core.values import number, truth
 
 StepResult = tuple[Mapping[str, Any], float, bool, bool, Mapping[str, Any]]
 
@@ -33,7 +34,7 @@ class Raised(Exception):
         traceback: of that exception, for a log.
     """
 
-    def __init__(self, method: str, error: Exception) -> None:
+    def __init__(self, method: str, error: BaseException) -> None:
         text = said(error)
         # A wrapper that unpacks what it is given says no more than that.
         unpacked = "unpack" in text and method in RETURNS
@@ -46,13 +47,14 @@ class Raised(Exception):
 def theirs(method: str) -> Iterator[None]:
     """Around a call of code that is not silri's: its exceptions become :class:`Raised`.
 
-    Errors of silri's own pass: whoever raises them has named the thing already.
+    Errors of silri's own pass: whoever raises them has named the thing already. A SystemExit is an
+    exception like any other: a simulator without a licence does not end silri without a word.
     """
     try:
         yield
-    except SilriError:
+    except (SilriError, Raised):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Raised(method, error) from error
 
 
@@ -114,14 +116,21 @@ def checked_step(result: Any) -> StepResult:
     observation, reward, terminated, truncated, info = result
     _check_mapping("env.step", "observation", observation)
     _check_mapping("env.step", "info", info)
-    try:
-        reward = float(reward)
-    except (TypeError, ValueError) as error:
-        raise SpecError(f"env.step returned the reward {reward!r}; it takes a number") from error
+    reward = number("the reward that env.step returned", reward)
     for name in ("success", "grasp_penalty"):
         if name not in info:
-            raise SpecError(f"env.step returned an info without '{name}'; it has {sorted(info)}")
-    return observation, reward, bool(terminated), bool(truncated), info
+            keys = sorted(map(str, info))
+            raise SpecError(f"env.step returned an info without '{name}'; it has {keys}")
+    terminated = truth("terminated, which env.step returned,", terminated)
+    truncated = truth("truncated, which env.step returned,", truncated)
+    info = {
+        **info,
+        "success": truth("info['success'] that env.step returned", info["success"]),
+        "grasp_penalty": number(
+            "info['grasp_penalty'] that env.step returned", info["grasp_penalty"]
+        ),
+    }
+    return observation, reward, terminated, truncated, info
 
 
 def checked_input(asked: Any) -> OperatorInput:

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from silri.core.errors import DataError
 from silri.core.specs import EnvSpec
 from silri.store.format.layout import (
@@ -100,18 +103,51 @@ def is_foreign(info: Mapping[str, Any]) -> bool:
     return "silri_format" not in info and bool(features) and _OURS not in features
 
 
+def recorded_elsewhere(folder: Path) -> bool:
+    """Whether the dataset in ``folder`` was recorded by another program.
+
+    Where ``info.json`` is damaged or gone, the first data file that can be read has the answer:
+    whoever takes such a dataset for one of ours takes it apart.
+    """
+    info = read_info(folder)
+    if info is not None and ("silri_format" in info or _features(info)):
+        return is_foreign(info)
+    for path in sorted((folder / "data").glob("chunk-*/*.parquet")):
+        try:
+            return _OURS not in pq.read_schema(path).names
+        except (pa.ArrowException, OSError):
+            continue
+    return False
+
+
+def foreign_info(folder: Path) -> Mapping[str, Any] | None:
+    """``meta/info.json`` of a dataset that another program recorded; None: silri did.
+
+    Raises:
+        DataError: another program did, and its ``info.json`` cannot be read.
+    """
+    if not recorded_elsewhere(folder):
+        return None
+    info = read_info(folder)
+    if info is None:
+        raise DataError(
+            f"{folder / INFO_PATH} is missing or no JSON object, and another program recorded the "
+            "dataset: copy or download it again"
+        )
+    return info
+
+
 def refuse_foreign(folder: Path) -> None:
     """Protect a dataset of another program: to the store, each of its episodes looks damaged.
 
     Raises:
         DataError: ``folder`` holds a dataset that silri did not record.
     """
-    info = read_info(folder)
-    if info is not None and is_foreign(info):
+    if recorded_elsewhere(folder):
         raise DataError(
-            f"{folder} holds a dataset that silri did not record (no silri_format in {INFO_PATH}); "
-            "it is not changed. Record into another folder, or read this one as demonstrations "
-            "with --data.dataset"
+            f"{folder} holds a dataset that silri did not record (no silri_format in {INFO_PATH}, "
+            f"no column {_OURS}); it is not changed. Record into another folder, or read this one "
+            "as demonstrations with --data.dataset"
         )
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from silri.core.errors import DataError, UsageError
 from silri.data.statistics import ColumnStatistics
 from silri.store.format.images import IMAGE_TYPE
-from silri.store.format.info import encode_info, is_foreign, read_info
+from silri.store.format.info import encode_info, recorded_elsewhere
 from silri.store.format.layout import (
     DATA_PATH,
     FILES_PER_CHUNK,
@@ -81,8 +81,7 @@ def export(place: Place, out: Path, *, video: bool = False, only: str = "all") -
         MissingExtraError: ``video`` needs PyAV.
     """
     refuse_existing(out)
-    info = read_info(place.episodes)
-    if info is not None and is_foreign(info):
+    if recorded_elsewhere(place.episodes):
         raise UsageError(f"{place.episodes} is a plain LeRobotDataset already; copy it as it is")
     beside = files.temporary(out)
     if beside.exists():  # of an export that was interrupted

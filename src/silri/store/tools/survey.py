@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,14 @@ from silri.core.errors import DataError, SpecError
 from silri.core.specs import UNKNOWN_HZ, ActionSpec, ArraySpec, EnvSpec
 from silri.store.dataset import iterate_dataset
 from silri.store.format.derived import Derived
-from silri.store.format.info import info_rate, is_foreign, read_info, silri_format, trusted
+from silri.store.format.info import (
+    foreign_info,
+    info_rate,
+    read_info,
+    recorded_elsewhere,
+    silri_format,
+    trusted,
+)
 from silri.store.format.layout import DATA_PATH, INFO_PATH, SILRI_FORMAT, file_path
 from silri.store.format.lerobot import decode_episode, diagnostics_of, frame_rate, shape_of
 from silri.store.format.rows import encode_row, lacks_origin
@@ -87,8 +94,8 @@ def summaries(place: Place) -> Iterator[Summary]:
     Raises:
         DataError: a later version of the dataset, or another program's is damaged.
     """
-    info = _info(place)
-    if info is not None and is_foreign(info):
+    silri_format(place.episodes)
+    if recorded_elsewhere(place.episodes):
         spec, _ = stored_spec(place)
         blind = EnvSpec(spec.name, {}, spec.action, spec.max_episode_steps)
         for episode in iterate_dataset(place.episodes, blind, demonstrations=False):
@@ -147,14 +154,16 @@ def stored_spec(place: Place, *, empty: bool = False) -> tuple[EnvSpec, tuple[st
     Raises:
         DataError: no dataset, or none of its episodes can be read.
     """
-    info = _info(place) or {}
+    silri_format(place.episodes)
+    foreign = foreign_info(place.episodes)
+    info = foreign or read_info(place.episodes) or {}
     hz, name = info_rate(info), info.get("robot_type") if trusted(info) else None
     name = name if isinstance(name, str) else "unknown"
     arrays: dict[str, ArraySpec] = {}
     diagnostics: set[str] = set()
     longest = 1
-    if is_foreign(info):
-        arrays = _foreign_arrays(place, info)
+    if foreign is not None:
+        arrays = _foreign_arrays(place, foreign)
     else:
         for found in scan(place.episodes):
             if found.problem is None and found.data is not None and found.row is not None:
@@ -181,14 +190,12 @@ def stored_spec(place: Place, *, empty: bool = False) -> tuple[EnvSpec, tuple[st
     return EnvSpec(name, observation, action, longest, hz or UNKNOWN_HZ), tuple(sorted(diagnostics))
 
 
-def _info(place: Place) -> dict[str, Any] | None:
-    silri_format(place.episodes)
-    return read_info(place.episodes)
-
-
-def _foreign_arrays(place: Place, info: dict[str, Any]) -> dict[str, ArraySpec]:
+def _foreign_arrays(place: Place, info: Mapping[str, Any]) -> dict[str, ArraySpec]:
     arrays = {}
-    for name, feature in info["features"].items():
+    features = info.get("features")
+    if not isinstance(features, dict):
+        raise DataError(f"{place.episodes / INFO_PATH} lacks 'features': copy the dataset again")
+    for name, feature in features.items():
         if name == "action" or name.startswith("observation."):
             shape = feature_shape(place.episodes, name, feature)
             image = feature["dtype"] in ("image", "video")
@@ -197,8 +204,8 @@ def _foreign_arrays(place: Place, info: dict[str, Any]) -> dict[str, ArraySpec]:
 
 
 def _problems(place: Place) -> list[str]:
-    info = _info(place)
-    if info is not None and is_foreign(info):
+    silri_format(place.episodes)
+    if recorded_elsewhere(place.episodes):
         try:
             for _ in iterate_dataset(place.episodes):
                 pass
