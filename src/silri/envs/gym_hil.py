@@ -10,7 +10,7 @@ colour), or as a failure where the cube, or the red box, leaves the table's midd
 neither, and bootstraps.
 
 gym-hil gives both tasks 100 decisions. Five boxes take a hand of this speed more: 18 down to the
-table, then some 45 a box, there and back and up and down. ``hil/arrange-boxes`` has 400.
+table, then some 40 a box, there and back and up and down. ``hil/arrange-boxes`` has 400.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ BOXES = 5
 _CAMERAS = {"front": "front", "wrist": "handcam_rgb"}
 _ABOVE, _ALIGNED, _AT, _HELD = 0.06, 0.02, 0.012, 0.03  # metres, of the expert
 _SQUEEZED = 3  # decisions until the fingers hold it
-_PLACED, _RESTING, _CARRIED = 0.015, 0.026, 0.09  # metres: off its mark; heights of a box
+_PLACED, _NEAR = 0.018, 0.03  # metres off its mark: where to open, and to lower; likewise to close
+_RESTING, _CARRIED = 0.026, 0.09  # metres: heights of a box
+_DEEP = 0.02  # metres above or below a box at which the fingers still hold it
 _RELEASED = 2  # decisions until the fingers have let go
 
 
@@ -211,11 +213,12 @@ class ArrangeBoxes(Franka):
         if self._open_for < _RELEASED and self._closed_for == 0:
             return np.array([0.0, 0.0, 0.0, -1.0], np.float32)
         way = box - hand
-        if np.linalg.norm(way) < _AT:
+        aside = float(np.hypot(*way[:2]))
+        if aside < _PLACED and abs(way[2]) < _DEEP:
             return np.array([0.0, 0.0, 0.0, 1.0], np.float32)
-        if np.hypot(*way[:2]) > _ALIGNED:
+        if aside > _NEAR:
             way[2] += _ABOVE
-            if hand[2] < box[2] + _HELD:  # between boxes: up before anything else
+            if aside > _ABOVE and hand[2] < box[2] + _HELD:  # from another: up before all else
                 way[:2] = 0.0
         return np.array([*way / STEP, -1.0], np.float32)
 
@@ -224,11 +227,12 @@ class ArrangeBoxes(Franka):
         way = goal - box
         if self._closed_for < _SQUEEZED:
             return np.array([0.0, 0.0, 0.0, 1.0], np.float32)
-        if np.hypot(*way[:2]) > _PLACED / 2:
+        off = float(np.hypot(*way[:2]))
+        if off > _NEAR:
             way[2] = _CARRIED - box[2]
             if way[2] > _HELD:  # over the others, not through them
                 way[:2] = 0.0
-        elif box[2] < _RESTING:
+        elif box[2] < _RESTING and off < _PLACED:
             return np.array([0.0, 0.0, 0.0, -1.0], np.float32)
         return np.array([*way / STEP, 1.0], np.float32)
 

@@ -267,7 +267,7 @@ ENVS = Registry(
         Entry(
             "hil/arrange-boxes",
             "silri.envs.registry:ArrangeBoxes",
-            "gym-hil's five boxes, needs silri[hil]; scripted expert succeeds in 10 of 10 layouts",
+            "five boxes, needs silri[hil]; scripted expert succeeds, simulated people not yet",
         ),
         *(
             Entry(
