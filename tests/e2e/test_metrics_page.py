@@ -33,6 +33,8 @@ STAGES = r"^(clone|pretrain|offline)/"
 ELSEWHERE = {
     *("quarantine/id", "evaluation/mean_success_length", "wall_s"),
     *("evaluation/classifier_success_rate", "evaluation/classifier_agreement"),
+    *("reward/corrections", "reward/refused"),  # tests/runtime/test_refitting.py
+    *("reward/held_out_wrong", "reward/held_out_wrong_before"),
     *("evaluation/success_rate/TASK", "evaluation/episodes/TASK"),
 }
 

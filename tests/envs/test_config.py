@@ -64,7 +64,7 @@ def test_a_wrong_value_names_field_value_and_remedy(field: str, value: Any, take
 
 def test_the_listing_shows_ceilings() -> None:
     rows = {entry.name: entry.summary for entry in registry.ENVS}
-    assert len(rows) == 57
+    assert len(rows) == 58
     assert rows["metaworld/drawer-open-v3"] == "scripted expert succeeds in 100% of layouts"
     assert "Box" in rows["gym/<id>"]
     assert all(0.2 <= share <= 1.0 for share in registry.EXPERT_CEILINGS.values())

@@ -33,7 +33,7 @@ _NAMED = ("env", "operator")
 _LATER_SECTIONS: Mapping[str, Mapping[str, Any]] = {
     "vision": dataclasses.asdict(VisionConfig(keep="frames")),  # eyes learned with their network
     "residual": dataclasses.asdict(ResidualConfig()),  # nobody was corrected
-    "reward": dataclasses.asdict(RewardConfig()),  # the environment said what success is
+    "reward": dataclasses.asdict(RewardConfig(refit=False)),  # it stayed as it was fitted
     "language": dataclasses.asdict(LanguageConfig()),  # nobody said anything
     "vla": dataclasses.asdict(VlaConfig()),  # there was none
     "augment": {"feature_noise": 0.0, "sentence_noise": 0.0},

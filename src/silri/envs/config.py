@@ -157,6 +157,14 @@ class PickCubeConfig(GymConfig):
 
 
 @settings("env")
+class ArrangeBoxesConfig(PickCubeConfig):
+    """gym-hil's Franka that puts five boxes on their marks."""
+
+    # decisions until the time-out
+    max_episode_steps: PositiveInt = 400
+
+
+@settings("env")
 class So101Config(GymConfig):
     """A simulated SO-101 and a cube."""
 
@@ -178,7 +186,7 @@ class PushTConfig(GymConfig):
     """A T that is pushed into its outline."""
 
     # decisions until the time-out
-    max_episode_steps: PositiveInt = 300
+    max_episode_steps: PositiveInt = 400
     # rewards: the two below, with success ending the episode, or gym-pusht's covered share
     reward: Literal["sparse", "env"] = "sparse"
     success_key: Annotated[str, Field(min_length=1)] | None = "success"

@@ -22,6 +22,7 @@ from silri.core.registry import (
 )
 from silri.envs import opengl
 from silri.envs.config import (
+    ArrangeBoxesConfig,
     EnvConfig,
     GymConfig,
     MetaworldConfig,
@@ -164,6 +165,12 @@ class PickCube:
         return create(name, config)
 
 
+class ArrangeBoxes(PickCube):
+    """The same with five boxes."""
+
+    Config: ClassVar = ArrangeBoxesConfig
+
+
 class LeRobotArm:
     """A real arm, ``lerobot:<type>``."""
 
@@ -256,6 +263,11 @@ ENVS = Registry(
             "hil/pick-cube",
             "silri.envs.registry:PickCube",
             "gym-hil's Franka, needs silri[hil]; scripted expert succeeds in 100% of layouts",
+        ),
+        Entry(
+            "hil/arrange-boxes",
+            "silri.envs.registry:ArrangeBoxes",
+            "five boxes, needs silri[hil]; scripted expert succeeds, simulated people not yet",
         ),
         *(
             Entry(

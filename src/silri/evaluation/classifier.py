@@ -11,7 +11,7 @@ from silri.core.errors import DataError
 from silri.evaluation.statistics import wilson_interval
 from silri.rewards.classifier import SuccessClassifier
 from silri.rewards.examples import NONE, SUCCESS, Attempt
-from silri.rewards.fit import seen
+from silri.rewards.fit import called_at, seen
 
 BINS = 10  # of the calibration curve
 
@@ -30,12 +30,7 @@ class Judged:
 
     def called_at(self, threshold: float, consecutive: int) -> int | None:
         """The frame at which a run would have called it a success; None: never."""
-        row = 0
-        for index in range(1, len(self.probabilities)):  # nobody judges what the reset shows
-            row = row + 1 if self.probabilities[index] > threshold else 0
-            if row >= consecutive:
-                return index
-        return None
+        return called_at(self.probabilities > threshold, consecutive)
 
     @property
     def shown_at(self) -> int:

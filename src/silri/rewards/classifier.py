@@ -18,6 +18,7 @@ from silri.core.errors import ConfigError, DataError
 from silri.core.settings import from_plain
 from silri.core.specs import ActionSpec, ArraySpec, EnvSpec, Observation
 from silri.rewards.config import FitConfig
+from silri.rewards.memory import Memory
 from silri.rewards.network import Network, logits_of, sigmoid
 from silri.store.safety import files
 from silri.vision.files import metadata, named
@@ -25,7 +26,7 @@ from silri.vision.sight import Sight
 
 WEIGHTS, DESCRIPTION = "classifier.safetensors", "classifier.json"
 FORMAT = 1
-_SIGHT, _NETWORK = "sight/", "network/"
+_SIGHT, _NETWORK, _MEMORY = "sight/", "network/", "memory/"
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class Known:
         fitted: keys of those that it was.
         chosen_on: frames that the threshold was chosen on: ``positives``, ``negatives``, and of
             these the ``false_positives`` at it.
+        corrections: names of the frames that a person judged in a run, and that it was fitted
+            again on.
     """
 
     config: FitConfig
@@ -51,6 +54,7 @@ class Known:
     held_out: tuple[str, ...]
     fitted: tuple[str, ...]
     chosen_on: dict[str, int]
+    corrections: tuple[str, ...] = ()
 
 
 class SuccessClassifier:
@@ -60,10 +64,13 @@ class SuccessClassifier:
         sight: makes features of frames.
         network: makes a logit of features.
         known: calibration, threshold, and where it comes from.
+        memory: what it was fitted on; None: an earlier silri fitted it, and kept nothing.
     """
 
-    def __init__(self, sight: Sight, network: Network, known: Known) -> None:
-        self.sight, self.network, self.known = sight, network, known
+    def __init__(
+        self, sight: Sight, network: Network, known: Known, memory: Memory | None = None
+    ) -> None:
+        self.sight, self.network, self.known, self.memory = sight, network, known, memory
 
     @property
     def cameras(self) -> dict[str, tuple[int, ...]]:
@@ -104,19 +111,32 @@ class SuccessClassifier:
     # -- files ------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> None:
-        """Write ``classifier.safetensors`` and ``classifier.json``; the second one counts."""
+        """Write the arrays, then ``classifier.json``, which names them and counts.
+
+        Whoever dies in between leaves the classifier that was there, whole.
+        """
         files.make_dir(folder)
-        files.atomic_write(folder / WEIGHTS, self._weights())
-        files.atomic_write(folder / DESCRIPTION, self._description())
+        data = self._weights()
+        replaces = (folder / DESCRIPTION).is_file()
+        name = f"classifier-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
+        name = name if replaces else WEIGHTS
+        files.atomic_write(folder / name, data)
+        files.atomic_write(folder / DESCRIPTION, self._description(name))
+        for old in sorted(folder.glob("classifier*.safetensors*")):
+            if old.name != name:
+                files.remove(old)
 
     def _weights(self) -> bytes:
         arrays = {_SIGHT + name: array for name, array in self.sight.arrays().items()}
         arrays |= {_NETWORK + name: np.asarray(a) for name, a in self.network.arrays.items()}
+        kept = {} if self.memory is None else self.memory.arrays()
+        arrays |= {_MEMORY + name: array for name, array in kept.items()}
         return save(arrays, metadata=named(self.sight.identity))
 
-    def _description(self) -> bytes:
+    def _description(self, weights: str = WEIGHTS) -> bytes:
         record = {
             "format": FORMAT,
+            "weights": weights,
             "encoder": self.sight.identity,
             "cameras": {key: list(shape) for key, shape in self.cameras.items()},
             "sha256": hashlib.sha256(self._weights()).hexdigest(),
@@ -139,26 +159,28 @@ def load_classifier(folder: Path) -> SuccessClassifier:
         ConfigError: it was fitted for another encoder than the one that its name gives here.
     """
     try:
-        text, data = (folder / DESCRIPTION).read_bytes(), (folder / WEIGHTS).read_bytes()
+        record = _described((folder / DESCRIPTION).read_bytes(), folder / DESCRIPTION)
+        weights = folder / Path(str(record.get("weights", WEIGHTS))).name
+        data = weights.read_bytes()
     except FileNotFoundError as error:
         raise DataError(
             f"{folder} holds no success classifier ({error.filename} is missing); "
             "'silri reward fit' makes one"
         ) from error
-    record = _described(text, folder / DESCRIPTION)
     if hashlib.sha256(data).hexdigest() != record.get("sha256"):
-        raise DataError(f"{folder / WEIGHTS} is damaged, or belongs to another {DESCRIPTION}")
+        raise DataError(f"{weights} is damaged, or belongs to another {DESCRIPTION}")
     known = _known(record, folder / DESCRIPTION)
     cameras = {k: ArraySpec(tuple(shape), "uint8") for k, shape in record["cameras"].items()}
     sight = Sight(known.config.vision, EnvSpec("cameras", cameras, ActionSpec(1), 1))
     try:
         arrays = load(data)
     except safetensors.SafetensorError as error:
-        raise DataError(f"{folder / WEIGHTS} is damaged ({error})") from error
-    sight.restore(_under(arrays, _SIGHT), metadata(data), str(folder / WEIGHTS))
+        raise DataError(f"{weights} is damaged ({error})") from error
+    sight.restore(_under(arrays, _SIGHT), metadata(data), str(weights))
     network = Network(_under(arrays, _NETWORK))
-    _check_network(network, known.config, len(cameras), folder / WEIGHTS)
-    return SuccessClassifier(sight, network, known)
+    _check_network(network, known.config, len(cameras), weights)
+    memory = Memory.of(_under(arrays, _MEMORY), str(weights))
+    return SuccessClassifier(sight, network, known, memory)
 
 
 def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
@@ -187,6 +209,7 @@ def _known(record: Mapping[str, Any], path: Path) -> Known:
             tuple(map(str, plain[name])) for name in ("data", "held_out", "fitted")
         )
         counts = {str(name): int(count) for name, count in plain["chosen_on"].items()}
+        corrections = tuple(map(str, plain.get("corrections", ())))
         cameras = [shape for shape in record["cameras"].values() if len(shape) == 3]
         if not (cameras and all(map(math.isfinite, numbers.values()))):
             raise ValueError("cameras or calibration")
@@ -198,6 +221,7 @@ def _known(record: Mapping[str, Any], path: Path) -> Known:
         held_out=held_out,
         fitted=fitted,
         chosen_on=counts,
+        corrections=corrections,
         **numbers,
     )
 

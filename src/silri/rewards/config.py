@@ -24,6 +24,8 @@ class RewardConfig:
     consecutive: PositiveInt = 2
     # seconds that the robot waits at a success for a person to take it back with FAILURE
     veto_s: NonNegative = 0.0
+    # fit the classifier again, in the background, on each frame that a person corrects
+    refit: bool = True
 
 
 @settings("")

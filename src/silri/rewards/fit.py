@@ -25,6 +25,7 @@ from silri.rewards.examples import (
     split,
     thinned,
 )
+from silri.rewards.memory import Memory
 from silri.rewards.network import calibrate, logits_of, sigmoid, threshold_for, train
 from silri.vision.sight import Sight
 
@@ -78,12 +79,41 @@ def fit_classifier(
         },
     )
     network = train(*_joined(features, labels, folds >= 0), config)
-    return SuccessClassifier(sight, network, known), held_out
+    features += [flat(seen(sight, attempt), sight.cameras) for attempt in held_out]
+    memory = _remembered([*fitted, *held_out], features, len(fitted))
+    return SuccessClassifier(sight, network, known, memory), held_out
 
 
 def seen(sight: Sight, attempt: Attempt) -> list[Observation]:
     """Every observation of an episode, as features."""
     return [sight(attempt.row(index)) for index in range(len(attempt.labels))]
+
+
+def called_at(calls: np.ndarray, consecutive: int) -> int | None:
+    """The frame at which a run would have called an episode a success; None: never.
+
+    Args:
+        calls: (T + 1,) bool of every frame, that of the reset included.
+        consecutive: frames in a row that it takes.
+    """
+    row = 0
+    for index in range(1, len(calls)):  # nobody judges what the reset shows
+        row = row + 1 if calls[index] else 0
+        if row >= consecutive:
+            return index
+    return None
+
+
+def _remembered(attempts: Sequence[Attempt], features: Sequence[np.ndarray], fitted: int) -> Memory:
+    """What of episodes is kept; the first ``fitted`` are not held out."""
+    number = np.arange(len(attempts), dtype=np.int32)
+    return Memory(
+        features=np.concatenate(features).astype(np.float16),  # what a sight gives
+        labels=np.concatenate([attempt.labels for attempt in attempts]),
+        episodes=np.repeat(number, [len(attempt.labels) for attempt in attempts]),
+        held_out=number >= fitted,
+        successes=np.array([attempt.success for attempt in attempts]),
+    )
 
 
 def _joined(

@@ -57,25 +57,41 @@ def read_labels(folder: Path) -> list[Label]:
     Raises:
         DataError: a file is damaged; names it.
     """
-    found = []
-    for path in sorted(folder.glob("episode-*.safetensors")):
-        match = _NAME.fullmatch(path.name)
-        if match is None:
-            continue
-        data = path.read_bytes()
-        try:
-            frames = load(data)
-            with safetensors.safe_open(str(path), framework="numpy") as opened:
-                said = opened.metadata() or {}
-            label = Label(
-                int(match[1]),
-                int(match[2]),
-                bool(json.loads(said["success"])),
-                float(json.loads(said["probability"])),
-                said["classifier"],
-                frames,
-            )
-        except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path} is no label ({error!r}); remove it") from error
-        found.append(label)
+    found = [read_label(path) for path in paths_of(folder)]
     return sorted(found, key=lambda each: (each.episode, each.frame))
+
+
+def paths_of(folder: Path) -> list[Path]:
+    """Files of the labels in a folder."""
+    return [p for p in sorted(folder.glob("episode-*.safetensors")) if _NAME.fullmatch(p.name)]
+
+
+def episode_of(path: Path) -> int:
+    """The episode that a label's file is of."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    return int(match[1])
+
+
+def read_label(path: Path) -> Label:
+    """What :func:`write_label` wrote.
+
+    Raises:
+        DataError: it is damaged; names it.
+    """
+    data, match = path.read_bytes(), _NAME.fullmatch(path.name)
+    assert match is not None
+    try:
+        frames = load(data)
+        with safetensors.safe_open(str(path), framework="numpy") as opened:
+            said = opened.metadata() or {}
+        return Label(
+            int(match[1]),
+            int(match[2]),
+            bool(json.loads(said["success"])),
+            float(json.loads(said["probability"])),
+            said["classifier"],
+            frames,
+        )
+    except (safetensors.SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise DataError(f"{path} is no label ({error!r}); remove it") from error

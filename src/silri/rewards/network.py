@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from silri.rewards.config import FitConfig
 
 LEARNING_RATE = 1e-3
 _NEWTON_STEPS = 100
+_AT_A_TIME = 10  # steps
 
 
 class Network(struct.PyTreeNode):
@@ -89,6 +91,57 @@ def train(features: np.ndarray, labels: np.ndarray, config: FitConfig, fold: int
 
     trained: Network = jax.device_get(run(network))
     return trained
+
+
+def advance(
+    network: Network,
+    features: np.ndarray,
+    labels: np.ndarray,
+    counts: np.ndarray,
+    *,
+    boundary: float,
+    config: FitConfig,
+    until: Callable[[Network], bool],
+) -> Network:
+    """Go on with a network's fit until it is good enough, in at most ``config.updates`` steps.
+
+    Args:
+        network: to begin with.
+        features: (N, F) float32.
+        labels: (N,) 1 or 0, both there; both classes weigh the same.
+        counts: (N,) how many frames of its class each stands for.
+        boundary: logit from which on a frame is taken for a success: what is learned is to be on
+            the right side of it.
+        config: steps and weight decay.
+        until: whether it is good enough; asked now and then.
+    """
+    positive = labels == 1
+    weights = 0.5 * counts / np.where(positive, counts[positive].sum(), counts[~positive].sum())
+    optimiser = optax.adamw(LEARNING_RATE, weight_decay=config.weight_decay)
+    data = tuple(jnp.asarray(a, jnp.float32) for a in (features, labels, weights))
+
+    def loss(network: Network) -> jax.Array:
+        terms = optax.sigmoid_binary_cross_entropy(network(data[0]) - boundary, data[1])
+        return jnp.sum(terms * data[2])
+
+    @jax.jit
+    def run(carry: Any) -> Any:
+        def step(carry: Any, _: None) -> tuple[Any, None]:
+            network, state = carry
+            with jax.numpy_dtype_promotion("standard"):  # of optax's own scalars
+                updates, state = optimiser.update(jax.grad(loss)(network), state, network)
+            return (optax.apply_updates(network, updates), state), None
+
+        return jax.lax.scan(step, carry, None, length=_AT_A_TIME)[0]
+
+    start = Network({name: jnp.asarray(array) for name, array in network.arrays.items()})
+    carry = start, optimiser.init(start)
+    for _ in range(0, config.updates, _AT_A_TIME):
+        carry = run(carry)
+        if until(carry[0]):
+            break
+    advanced: Network = jax.device_get(carry[0])
+    return advanced
 
 
 _apply = jax.jit(lambda network, features: network(features))

@@ -40,7 +40,7 @@ from silri.envs.registry import is_object
 from silri.runtime.acting.autonomous import Drive, Evaluate, autonomous_in, noted
 from silri.runtime.acting.driver import Driver
 from silri.runtime.acting.filming import Film
-from silri.runtime.acting.judging import LABELS, open_classifier
+from silri.runtime.acting.judging import open_classifier
 from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.keeping.state import RunState
 from silri.runtime.learn import warm_up
@@ -135,7 +135,7 @@ class LocalRun(Session):
             while_stepping=self._while_stepping,
             on_begin=self._on_begin,
             classifier=open_classifier(config, spec, folder.path),
-            labels=folder.path / LABELS,
+            home=folder.path,
         )
 
     # -- the run ------------------------------------------------------------------------------
@@ -157,6 +157,7 @@ class LocalRun(Session):
             return self._finish()
         finally:
             self.store.close()
+            self._driver.close()
             for env in (None if self._keep_env else self.env, self._second_env):
                 if env is not None:
                     close_env(env, self._say)
@@ -344,7 +345,9 @@ class LocalRun(Session):
         return metrics
 
     def _log_loop(self) -> None:
-        """How well the rate was kept, if there is one."""
+        """How well the rate was kept, if there is one; and what became of the classifier."""
+        if metrics := self._driver.news():
+            self._notify(LearnerUpdated(self.state.env_steps, metrics))
         if metrics := self._driver.loop.end_episode():
             self._notify(LearnerUpdated(self.state.env_steps, metrics))
             content = json.dumps(self._driver.loop.summary()).encode()

@@ -14,14 +14,16 @@ import numpy as np
 from silri.configs.run import RunConfig
 from silri.core.clock import Clock
 from silri.core.commands import Command, CommandQueue
-from silri.core.protocols import Env, Operator, Policy, SelfPaced
+from silri.core.protocols import Env, Live, Operator, Policy, SelfPaced
 from silri.core.transition import Transition
 from silri.data.episode import EpisodeBuilder
 from silri.intervention.arbiter import Arbiter
 from silri.rewards.classifier import SuccessClassifier
+from silri.rewards.judge import Judge
 from silri.runtime.acting.cameras import CameraWatch
 from silri.runtime.acting.faults import FaultLog
-from silri.runtime.acting.judging import deciding, watching
+from silri.runtime.acting.judging import LABELS, deciding, refitter, watching
+from silri.runtime.acting.refitting import Refitter
 from silri.runtime.acting.rollout import OnBegin, Outcome, rollout
 from silri.runtime.pace.loop import ControlLoop
 from silri.runtime.pace.timing import Notify
@@ -56,7 +58,7 @@ class Driver:
         while_stepping: Callable[[], None] = lambda: None,
         on_begin: OnBegin = lambda builder, observation: None,
         classifier: SuccessClassifier | None = None,
-        labels: Path = Path("labels"),
+        home: Path = Path(),
     ) -> None:
         """Take over ``env``.
 
@@ -74,7 +76,8 @@ class Driver:
             while_stepping: see :func:`~silri.runtime.acting.rollout.rollout`.
             on_begin: told of every episode of training, likewise.
             classifier: says in training what success is; None: the environment does.
-            labels: folder for the frames that a person judges; only with a classifier.
+            home: folder of the run, or of what a robot keeps of it: the classifier that it goes on
+                with, and the frames that a person judges.
         """
         self.env, self._operator, self._commands = env, operator, commands
         self._stop, self._notify = stop, notify
@@ -84,10 +87,15 @@ class Driver:
         patience = config.runtime.camera_patience if self._real else 0
         self._cameras = CameraWatch(env.env_spec, patience)
         self._success_reward = config.env.success_reward if config.sparse_rewards else None
-        self._judge, self.watcher = None, None
+        self._config, self._home = config, home
+        self._judge: Judge | None = None
+        self.watcher: Judge | None = None
+        self._refitter: Refitter | None = None
         if classifier is not None:
-            self._judge = deciding(config, classifier, labels)
-            self.watcher = watching(config, classifier)
+            self._judged_by(classifier)
+            if config.reward.refit:
+                live = isinstance(operator, Live)
+                self._refitter = refitter(config, classifier, home, self._refused, wait=not live)
         # An environment that a classifier judges does not end at its own success by itself.
         self._ends = classifier is not None and config.env.sparse and config.env.end_on_success
         self.faults = FaultLog(env.env_spec.name, errors, self._refused)
@@ -96,6 +104,8 @@ class Driver:
 
     def train(self, builder: EpisodeBuilder, rng: np.random.Generator) -> Outcome:
         """One episode with the operator."""
+        if self._refitter is not None and (fresh := self._refitter.before(builder.episode_id)):
+            self._judged_by(fresh)
         with self.loop.episode():
             outcome = rollout(
                 self.loop.env,
@@ -117,6 +127,15 @@ class Driver:
             )
         self.faults.note(f"episode {builder.episode_id}", outcome)
         return outcome
+
+    def news(self) -> dict[str, float]:
+        """What became of the success classifier since it was last asked; for the curves."""
+        return {} if self._refitter is None else self._refitter.news()
+
+    def close(self) -> None:
+        """End what is computed on the side."""
+        if self._refitter is not None:
+            self._refitter.close()
 
     def evaluate(
         self, policy: Policy, builder: EpisodeBuilder, on_step: OnStep = lambda *_: None
@@ -184,6 +203,10 @@ class Driver:
                 self._arbiter.obey(Command.PAUSE)
 
         return see
+
+    def _judged_by(self, classifier: SuccessClassifier) -> None:
+        self._judge = deciding(self._config, classifier, self._home / LABELS)
+        self.watcher = watching(self._config, classifier)
 
     def _refused(self, text: str) -> None:
         self._notify(text, {})

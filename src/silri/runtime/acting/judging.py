@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from silri.configs.run import RunConfig
 from silri.core.specs import EnvSpec
 from silri.rewards.classifier import DESCRIPTION, SuccessClassifier, load_classifier
 from silri.rewards.judge import Deciding, Streak, Watching
+from silri.runtime.acting.refitting import Refitter
 
 CLASSIFIER, LABELS = "reward", "labels"  # folders of a run
 
@@ -82,6 +84,25 @@ def deciding(config: RunConfig, classifier: SuccessClassifier, labels: Path) -> 
         veto_s=config.reward.veto_s,
         digest=classifier.digest,
         labels=labels,
+    )
+
+
+def refitter(
+    config: RunConfig,
+    classifier: SuccessClassifier,
+    home: Path,
+    say: Callable[[str], None],
+    *,
+    wait: bool,
+) -> Refitter:
+    """What fits the classifier again during the run."""
+    return Refitter(
+        classifier,
+        kept=home / CLASSIFIER,
+        labels=home / LABELS,
+        consecutive=config.reward.consecutive,
+        wait=wait,
+        say=say,
     )
 
 

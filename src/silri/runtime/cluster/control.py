@@ -47,7 +47,7 @@ from silri.envs.registry import is_object
 from silri.runtime.acting.autonomous import Evaluate
 from silri.runtime.acting.demos import record_demonstrations, set_aside, telling
 from silri.runtime.acting.driver import Driver
-from silri.runtime.acting.judging import LABELS, open_classifier
+from silri.runtime.acting.judging import open_classifier
 from silri.runtime.acting.rollout import Outcome
 from silri.runtime.cluster.paths import SpoolPaths, leave_record, read_record, write_record
 from silri.runtime.cluster.policy import RobotPolicy
@@ -143,7 +143,7 @@ class RobotLoop:
             on_step=self._on_step,
             on_begin=self._on_begin,
             classifier=open_classifier(config, self._spec, spool.folder),
-            labels=spool.folder / LABELS,
+            home=spool.folder,
         )
         self._next_beat = clock.now()
         told = {"spec": self._spec.to_json(), "diagnostics": list(names)}
@@ -167,6 +167,7 @@ class RobotLoop:
             self._notify(RobotWaits(self._counts["steps"], "this robot has stopped", over=True))
         finally:
             self._beat("stopped", force=True)
+            self._driver.close()
             close_env(self._env, lambda text: self._alarm(text, {}))
             close_operator(self._operator, lambda text: self._alarm(text, {}))
             self._lock.release()
@@ -308,6 +309,8 @@ class RobotLoop:
             state = self._driver.tell_operator(builder.episode_id, stats)
             write_record(self._paths.operator, state, durable=True)
             self._notify(EpisodeFinished(steps, builder.episode_id, stats))
+        if metrics := self._driver.news():
+            self._notify(LearnerUpdated(steps, metrics))
         if metrics := self._driver.loop.end_episode():
             self._counts["late"] += int(metrics["loop/late"])
             leave_record(self._paths.loop, self._driver.loop.summary())
