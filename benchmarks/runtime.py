@@ -222,9 +222,9 @@ def saturate(run: Path, *, cameras: bool, seconds: float) -> dict[str, Any]:
     from silri.runtime.cluster.lifeline import Lifeline
     from silri.runtime.cluster.parameters import Parameters, pack, write_parameters
     from silri.runtime.cluster.paths import PROTOCOL, LivePaths, write_record
-    from silri.runtime.cluster.security import authenticated, ensure_token
     from silri.runtime.cluster.spool import Upload, encode_upload
-    from silri.runtime.cluster.transport import (
+    from silri.runtime.cluster.wire.security import authenticated, ensure_token
+    from silri.runtime.cluster.wire.transport import (
         LOOPBACK_ONLY,
         QUIET,
         Head,

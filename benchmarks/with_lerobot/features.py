@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-CAMERAS, STATE, ACTION = ("front", "side"), 4, 4  # as tests/fakes/backbones.py has them
+CAMERAS, STATE, ACTION = ("front", "side"), 4, 4  # as tests/fakes/models/backbones.py has them
 SIDE = 64  # of the pictures that the model looks at
 SPECIAL = (
     *("<|im_start|>", "<end_of_utterance>", "<fake_token_around_image>", "<image>", "<global-img>"),
@@ -123,8 +123,8 @@ def use(work: Path, python: str) -> None:
     from silri.runtime.session import Interrupted
     from silri.vla import lerobot_model
     from silri.vla.config import VlaConfig
-    from tests.fakes.backbones import NAME, AskedPoint
-    from tests.fakes.point import FakeEnvConfig
+    from tests.fakes.envs.point import FakeEnvConfig
+    from tests.fakes.models.backbones import NAME, AskedPoint
     from tests.fakes.runs import StopAfter, fingerprint, tiny_run, train
 
     def config(weights: str = "policy") -> Any:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import ClassVar
 
 import jax
 import numpy as np
 import pytest
 
 from silri.agents.registry import load_agent
+from silri.agents.silri import SiLRIConfig
 from silri.agents.stages import ONLINE, Stage
 from silri.core.errors import ConfigError, UnknownNameError
+from silri.core.settings import settings
 from silri.core.specs import ArraySpec
 from silri.core.transition import fake_batch
 from tests.agents.small import STILL, differs, make, raw
@@ -44,6 +47,15 @@ def test_updates_see_moved_rows_and_acting_sees_things_as_they_are(spec, name):
     observation = {key: np.ones(v.shape, np.float32) for key, v in spec.observation.items()}
     actions = [a.act(observation, episode=0, step=0, explore=False)[0] for a in (still, moved)]
     np.testing.assert_array_equal(*actions)
+
+
+def test_a_variant_that_needs_a_column_more_keeps_those_it_inherits():
+    @settings("agent")
+    class Config(SiLRIConfig):
+        columns: ClassVar[tuple[str, ...]] = ("mc_return", "success")
+
+    assert SiLRIConfig.columns == Config().columns[:1] == ("success",)
+    assert Config.columns == ("success", "mc_return")
 
 
 def test_positions_from_the_hand_are_inputs_of_acting_and_learning(spec):

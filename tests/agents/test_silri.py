@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from silri.agents import losses
-from silri.agents.alone import exploration
+from silri.agents.exploring import RATE, alone
 from silri.agents.silri import SiLRIAgent
 from silri.core.transition import Batch, fake_batch
 from silri.nn.actions import continuous_part
@@ -88,8 +88,8 @@ def test_while_nobody_has_shown_anything_there_is_no_constraint(spec):
 
 def test_it_explores_widely_at_first_only_while_nobody_has_shown_anything(spec):
     agent = make(spec, utd=1, explore_std=0.2)
-    alone = [float(exploration(jnp.asarray(n, jnp.int32), 0.2)) for n in (0, 1000, 1900, 5000)]
-    assert alone == pytest.approx([1.0, 0.5, 0.2, 0.2])
+    stds = [float(alone(jnp.asarray(n, jnp.int32), 0.2)) for n in (0, 1000, 1900, 5000)]
+    assert stds == pytest.approx([1.0, 0.5, 0.2, 0.2])
     still, _ = agent.update(raw(agent, spec, (1, 16), interventions=0.0))
     helped, _ = agent.update(raw(agent, spec, (1, 16), interventions=0.5))
     cloned, _ = agent.update(raw(agent, spec, (2, 16), interventions=1.0), "clone")
@@ -101,6 +101,30 @@ def test_it_explores_widely_at_first_only_while_nobody_has_shown_anything(spec):
     for each, low, high in ((still, 0.5, 1.0), (helped, 0.15, 0.25)):
         action, _ = each.policy(observation, jax.random.key(0), explore=True)
         assert low < float(action[:, :3].std()) < high
+
+
+@pytest.mark.parametrize(("varies", "explores"), [(0.01, 0.05), (0.1, 0.1), (0.7, 0.2)])
+def test_it_explores_as_far_as_the_person_varies(spec, monkeypatch, varies, explores):
+    """While the robot succeeds; one that fails explores as usual, whoever is sure."""
+    agent = make(spec, explore_std=0.2, explore_least=0.05).replace(shown=jnp.asarray(True))
+    good, half = (agent.replace(worked=jnp.asarray(share)) for share in (1.0, 0.5))
+    zeros = {key: np.zeros((2000, *v.shape), np.float32) for key, v in spec.observation.items()}
+    observation = agent.normalizer.prepare(zeros)
+    mean = jnp.zeros((2000, 3))
+    monkeypatch.setattr(SiLRIAgent, "human", lambda *_: (mean, jnp.full_like(mean, varies)))
+    for each, wanted in ((good, explores), (half, (explores + 0.2) / 2), (agent, 0.2)):
+        action, _ = each.policy(observation, jax.random.key(0), explore=True)
+        np.testing.assert_allclose(action[:, :3].std(axis=0), wanted, rtol=0.1)
+
+
+def test_it_counts_its_own_steps_that_were_in_a_success(spec):
+    agent = make(spec, utd=1)
+    batch = raw(agent, spec)._replace(columns={"success": np.array([[1, 0, 0, 1] * 4], np.float32)})
+    person = np.array([[0, 0, 1, 1] * 4], np.float32)  # the robot's own: half of them
+    after, _ = agent.update(batch._replace(is_intervention=person))
+    assert float(after.worked) == pytest.approx(0.5 * RATE)
+    nobody, _ = after.update(batch._replace(is_intervention=np.ones_like(person)))
+    assert float(nobody.worked) == float(after.worked)
 
 
 def test_the_gradient_map(spec):

@@ -24,10 +24,10 @@ from silri.core.errors import (
 from silri.core.events import EpisodeFinished, Evaluated, StepTaken
 from silri.store.dataset import read_dataset
 from tests.data.episodes import assert_equal
-from tests.fakes.agent import registered
-from tests.fakes.gym_point import IDENTIFIER, GymPoint
-from tests.fakes.odd import IDS
-from tests.fakes.point import PointMass
+from tests.fakes.envs.gym_point import IDENTIFIER, GymPoint
+from tests.fakes.envs.odd import IDS
+from tests.fakes.envs.point import PointMass
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import Recorder, summary
 from tests.source import ROOT
 

@@ -15,8 +15,8 @@ from silri.cli.main import main
 from silri.store.tools.export import export
 from silri.store.tools.merge import merge
 from silri.store.tools.survey import Place
-from tests.fakes.agent import registered
-from tests.fakes.gym_point import CAMERA, IDENTIFIER
+from tests.fakes.envs.gym_point import CAMERA, IDENTIFIER
+from tests.fakes.models.agent import registered
 
 pytestmark = pytest.mark.slow
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from silri.envs.opengl import working
-from tests.fakes import drawn
+from tests.fakes.envs import drawn
 from tests.fakes.runs import tiny_run, train
 from tests.source import ROOT
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from silri.cli.main import main
-from tests.fakes.gym_point import IDENTIFIER
+from tests.fakes.envs.gym_point import IDENTIFIER
 
 # The runs of tests.fakes.runs, as somebody would type them.
 POINT = [

@@ -10,8 +10,8 @@ import numpy as np
 from silri.core.seeding import Stream, derive_seed
 from silri.intervention.devices.events import InputWriter, RawEvent
 from silri.intervention.devices.gamepad import GamepadDecoder
-from tests.fakes.gym_point import IDENTIFIER
-from tests.fakes.point import PointMass
+from tests.fakes.envs.gym_point import IDENTIFIER
+from tests.fakes.envs.point import PointMass
 
 HZ = 10
 DRIVE = "rightshoulder"

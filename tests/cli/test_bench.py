@@ -16,9 +16,9 @@ from silri.bench.run.plan import make_plan
 from silri.bench.suite import cells
 from silri.bench.suite_file import load_suite
 from tests.cli.conftest import POINT, SMALL
-from tests.fakes import gym_slow
-from tests.fakes.gym_point import IDENTIFIER
-from tests.fakes.outside import AGENT
+from tests.fakes.envs import gym_slow
+from tests.fakes.envs.gym_point import IDENTIFIER
+from tests.fakes.models.outside import AGENT
 from tests.fakes.suites import TOML, make_run, write_results, write_suite
 
 ROOT = Path(__file__).resolve().parents[2]

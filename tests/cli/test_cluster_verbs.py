@@ -17,7 +17,7 @@ from silri.cli.pages import PageFlags
 from silri.core.clock import FakeClock
 from silri.core.errors import ConfigError, MissingExtraError
 from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
-from silri.runtime.cluster.security import ensure_token
+from silri.runtime.cluster.wire.security import ensure_token
 from tests.cli.conftest import POINT, SMALL
 
 
@@ -120,7 +120,7 @@ def test_wrong_flags_of_a_cluster_run(silri, started, arguments, message):
         ("metaworld/draw-open-v3", "unknown environment 'metaworld/draw-open-v3'. Did you mean"),
         ("gym/Pendulumm-v1", "unknown environment 'gym/Pendulumm-v1'. Did you mean"),
         ("nowhere:Point-v0", "environment 'nowhere:Point-v0': no module 'nowhere' in"),
-        ("tests.fakes.gym_point:Pint-v0", "unknown environment 'Pint-v0'"),
+        ("tests.fakes.envs.gym_point:Pint-v0", "unknown environment 'Pint-v0'"),
     ],
 )
 def test_an_environment_that_is_not_there(silri, started, arguments, name, message):

@@ -10,7 +10,7 @@ import pytest
 from silri.cli import doctor
 from silri.doctor.checks import Check
 from tests.cli.taught import DRIVE, PAD, write
-from tests.fakes.gym_point import IDENTIFIER
+from tests.fakes.envs.gym_point import IDENTIFIER
 
 POINT = ["--env", IDENTIFIER, "--env.gripper-dims", "3"]
 

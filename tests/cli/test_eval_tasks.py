@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from silri.language.config import LanguageConfig
+from tests.fakes.models.words import MODEL, NAME
 from tests.fakes.runs import tiny_run, train
-from tests.fakes.words import MODEL, NAME
 
 
 @pytest.fixture(scope="module")

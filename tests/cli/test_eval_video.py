@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.agent import registered
-from tests.fakes.drawn import NAME as DRAWN
-from tests.fakes.point import NAME as POINT
+from tests.fakes.envs.drawn import NAME as DRAWN
+from tests.fakes.envs.point import NAME as POINT
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import tiny_run, train
 
 pytest.importorskip("av")

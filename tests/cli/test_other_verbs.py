@@ -12,7 +12,7 @@ from silri.core.seeding import Stream, derive_seed
 from silri.envs.gym.adapter import GymEnv
 from silri.store.dataset import read_dataset
 from tests.cli.conftest import POINT
-from tests.fakes.gym_point import CAMERA, IDENTIFIER
+from tests.fakes.envs.gym_point import CAMERA, IDENTIFIER
 from tests.fakes.runs import summary
 
 

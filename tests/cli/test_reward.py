@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.cameras import ENCODER
-from tests.fakes.classifiers import write_dataset
+from tests.fakes.envs.cameras import ENCODER
+from tests.fakes.models.classifiers import write_dataset
 
 FIT = (
     "--encoder",
@@ -69,7 +69,7 @@ def test_failed_attempts_are_recorded_on_demand(silri):
     """They are no demonstrations, and a second command goes on where the first one stopped."""
     from silri.store.dataset import read_dataset
 
-    given = ("--env", "tests.fakes.classifiers:Lamps", "--env.max-episode-steps", 3)
+    given = ("--env", "tests.fakes.models.classifiers:Lamps", "--env.max-episode-steps", 3)
     keep = ("--operator", "steady", "--keep-failures", "True", "--out", "data")
     assert silri("record", *given, *keep, "--episodes", 2) == 0, silri.err
     first = read_dataset(Path("data"))

@@ -15,8 +15,8 @@ import pytest
 from silri.core.foreign import said
 from silri.store.dataset import read_dataset
 from silri.store.safety import files
-from tests.fakes.agent import registered
-from tests.fakes.odd import IDS, NO_OPENGL
+from tests.fakes.envs.odd import IDS, NO_OPENGL
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import summary
 from tests.source import ROOT
 
@@ -107,7 +107,7 @@ def test_recording_sets_broken_attempts_aside(silri):
 
 def test_what_was_done_of_an_attempt_is_kept_once(silri, monkeypatch):
     """In the second step: one step is there; recording again changes nothing."""
-    from tests.fakes import odd
+    from tests.fakes.envs import odd
 
     breaks = odd.Odd._breaks
 
@@ -350,7 +350,7 @@ def test_a_report_that_cannot_be_written_is_one_line(silri, made, monkeypatch):
 
 @pytest.mark.usefixtures("inputs")
 def test_a_folder_that_vanishes_in_the_middle_is_one_line(silri, train, monkeypatch):
-    from tests.fakes import odd
+    from tests.fakes.envs import odd
 
     step = odd.Odd.step
 
@@ -383,7 +383,7 @@ def test_a_dataset_that_is_refused_leaves_no_run_in_the_way(silri, train):
 def test_a_simulator_that_changes_the_working_directory_takes_no_run_along(
     silri, train, monkeypatch, tmp_path
 ):
-    from tests.fakes import odd
+    from tests.fakes.envs import odd
 
     (tmp_path / "elsewhere").mkdir()
     here, reset = Path.cwd(), odd.Odd.reset
@@ -415,7 +415,7 @@ def test_a_run_whose_episodes_are_gone_says_so(silri, train):
 
 @pytest.mark.usefixtures("inputs")
 def test_what_an_environment_prints_is_no_json(silri, monkeypatch):
-    from tests.fakes import odd
+    from tests.fakes.envs import odd
 
     step = odd.Odd.step
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from silri.store.dataset import read_dataset
-from tests.fakes.outside import AGENT
+from tests.fakes.models.outside import AGENT
 from tests.fakes.runs import summary
 
 CELL = '''

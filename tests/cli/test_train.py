@@ -15,7 +15,7 @@ from silri.configs.serialize import load_config
 from silri.core.errors import ConfigError
 from silri.core.events import StepTaken
 from silri.runtime.keeping.checkpoint import CheckpointStore
-from tests.fakes.gym_point import CAMERA, ROBOT, WAITED
+from tests.fakes.envs.gym_point import CAMERA, ROBOT, WAITED
 from tests.fakes.runs import metrics, summary
 
 
@@ -67,7 +67,9 @@ def test_what_is_printed_without_a_terminal_is_plain_and_short(run, finished):
     assert "\x1b" not in out
     assert "\r" not in out
     lines = out.splitlines()
-    assert "hg_dagger (default) on tests.fakes.gym_point:Point-v0, seed 0, 30 steps" in lines[0]
+    assert (
+        "hg_dagger (default) on tests.fakes.envs.gym_point:Point-v0, seed 0, 30 steps" in lines[0]
+    )
     assert lines[1].startswith("operator steady: ")
     assert sum(line.startswith("step ") for line in lines) == len(summary(run)["evaluations"])
     assert "success_rate" in lines[-2]
@@ -105,7 +107,10 @@ def test_resuming_with_more_steps_goes_on_and_says_so_in_the_config(run, silri):
     [
         (["--agent", "silri"], "was made with --agent hg_dagger, not silri"),
         (["--preset", "published"], "was made with --preset default, not published"),
-        (["--env", "metaworld/reach-v3"], "was made with --env tests.fakes.gym_point:Point-v0"),
+        (
+            ["--env", "metaworld/reach-v3"],
+            "was made with --env tests.fakes.envs.gym_point:Point-v0",
+        ),
         (["--operator", "novice"], "was made with --operator steady, not novice"),
         (["--agent.utd", "5"], "keeps its configuration; differing: agent.utd: 2 -> 5"),
         (["--seed", "9", "--data.demos", "3"], "data.demos: 2 -> 3; seed: 0 -> 9"),
@@ -269,7 +274,7 @@ def test_names_and_fields_combine(silri):
 def test_the_default_folder_says_what_the_run_is(silri):
     assert silri.train("--seed", "3", "--steps", "0", agent="bc") == 0
     (folder,) = Path("runs").iterdir()
-    assert folder.name == "bc_tests.fakes.gym_point:Point-v0_s3"
+    assert folder.name == "bc_tests.fakes.envs.gym_point:Point-v0_s3"
     assert summary(folder)["env_steps"] == 0
 
 

@@ -211,14 +211,16 @@ def test_a_run_from_before_there_were_videos_has_none():
 
 def test_a_run_from_before_successes_were_imitated_goes_on_as_it_was():
     now = RunConfig.from_preset("silri")
-    alone = replace(now, agent=replace(now.agent, failed_weight=1.0, own_weight=0.0))
+    then = replace(now.agent, explore_least=now.agent.explore_std)  # and exploration was fixed
+    alone = replace(now, agent=replace(then, failed_weight=1.0, own_weight=0.0))
     data = text(now)
-    del data["agent"]["failed_weight"], data["agent"]["own_weight"]
+    for name in ("failed_weight", "own_weight", "explore_least"):
+        del data["agent"][name]
     assert from_versioned(data, FORMAT, "config.json") == alone
     # The variant that did so became the default.
     proven = text(now) | {"agent_name": "silri_proven"}
     proven["agent"] = {**data["agent"], "failed": 0.2, "own": 0.5}
-    wanted = replace(now, agent=replace(now.agent, failed_weight=0.2, own_weight=0.5))
+    wanted = replace(now, agent=replace(then, failed_weight=0.2, own_weight=0.5))
     assert from_versioned(proven, FORMAT, "config.json") == wanted
 
 

@@ -17,7 +17,7 @@ from silri.console.elsewhere import Elsewhere, report
 from silri.core.clock import FakeClock
 from silri.runtime.cluster.paths import SpoolPaths, read_record, write_record
 from tests.console.served import Client
-from tests.fakes.drawn import NAME
+from tests.fakes.envs.drawn import NAME
 from tests.runtime.cluster.processes import Place, free_ports
 
 PAGE = {
@@ -164,7 +164,7 @@ def test_a_console_leaves_word_for_the_uplink_and_no_token(tmp_path):
 # -- the whole way -------------------------------------------------------------------------------
 
 TASK = [
-    *("--agent", "tests.fakes.agent:TellingAgent", "--env", NAME, "--operator", "web"),
+    *("--agent", "tests.fakes.models.agent:TellingAgent", "--env", NAME, "--operator", "web"),
     *("--operator.port", "0", "--data.demos", "1", "--steps", "100000"),
     *("--agent.batch-size", "8", "--env.max-episode-steps", "40", "--evaluation.every", "0"),
     *("--runtime.rate-hz", "10", "--runtime.max-lag", "0", "--runtime.tensorboard", "False"),

@@ -24,7 +24,7 @@ from silri.core.transition import Transition
 from silri.intervention.operators import OperatorContext
 from silri.intervention.registry import create_operator
 from silri.runtime.cluster.paths import SpoolPaths
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 
 SPEC = PointMass().env_spec
 VIEW = OperatorView({}, np.zeros(4, np.float32), None, 0, in_control=False)

@@ -16,12 +16,12 @@ from websockets.sync.client import connect
 from silri.runtime.cluster.paths import SpoolPaths, read_record
 from silri.store.dataset import read_dataset
 from tests.console.served import Client
-from tests.fakes.drawn import NAME
+from tests.fakes.envs.drawn import NAME
 from tests.runtime.cluster.processes import Place, free_ports, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 TASK = [
-    *("--agent", "tests.fakes.agent:TellingAgent", "--env", NAME, "--operator", "web"),
+    *("--agent", "tests.fakes.models.agent:TellingAgent", "--env", NAME, "--operator", "web"),
     # Of the learner's machine, and nothing to the robot's.
     *("--operator.host", "203.0.113.7", "--data.demos", "1", "--steps", "100000"),
     *("--agent.batch-size", "8", "--env.max-episode-steps", "40", "--evaluation.every", "0"),

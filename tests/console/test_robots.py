@@ -22,7 +22,7 @@ from silri.core.clock import FakeClock
 from silri.core.events import EpisodeBegan, EpisodeEnded, RobotWaits, RunBegan
 from silri.runtime.cluster.paths import SpoolPaths, write_record
 from tests.console.served import HELLO, Served
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 from tests.fakes.runs import tiny_run
 from tests.runtime.cluster.processes import wait_until
 

@@ -19,14 +19,14 @@ import pytest
 from silri.console.stored.replay import Replay
 from silri.store.dataset import read_dataset
 from tests.console.person import Person
-from tests.fakes.drawn import NAME, DrawnPoint
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.drawn import NAME, DrawnPoint
+from tests.fakes.envs.point import FakeEnvConfig
 from tests.source import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ARGUMENTS = [
-    *("--agent", "tests.fakes.agent:TellingAgent", "--env", NAME, "--operator", "web"),
+    *("--agent", "tests.fakes.models.agent:TellingAgent", "--env", NAME, "--operator", "web"),
     *("--operator.port", "0", "--data.demos", "2", "--steps", "400", "--agent.batch-size", "8"),
     *("--env.max-episode-steps", "12", "--evaluation.every", "0", "--runtime.tensorboard", "False"),
 ]

@@ -11,13 +11,13 @@ import pytest
 from silri.runtime.cluster.paths import LivePaths, read_record
 from silri.store.dataset import read_dataset
 from tests.console.page_browser import Errors, until
-from tests.fakes.drawn import NAME
+from tests.fakes.envs.drawn import NAME
 from tests.runtime.cluster.processes import Place, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 HZ = 10
 TASK = [
-    *("--agent", "tests.fakes.agent:TellingAgent", "--env", NAME, "--operator", "web"),
+    *("--agent", "tests.fakes.models.agent:TellingAgent", "--env", NAME, "--operator", "web"),
     *("--operator.port", "0", "--data.demos", "1", "--steps", "100000"),
     *("--agent.batch-size", "8", "--env.max-episode-steps", "60", "--evaluation.every", "0"),
     *("--runtime.rate-hz", str(HZ), "--runtime.max-lag", "0", "--runtime.tensorboard", "False"),

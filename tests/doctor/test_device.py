@@ -16,7 +16,7 @@ from silri.intervention.devices.mapping import ActionMap
 from silri.intervention.operators import OperatorContext
 from silri.intervention.registry import OPERATORS
 from tests.conftest import make_spec
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 from tests.intervention.devices.twin import state
 
 DRIVE = "rightshoulder"

@@ -9,7 +9,7 @@ import pytest
 
 from silri.doctor import environment
 from silri.doctor.environment import check_environment
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 
 
 @pytest.fixture(autouse=True)

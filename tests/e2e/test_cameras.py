@@ -10,7 +10,7 @@ import pytest
 
 from silri.cli.main import main
 from silri.store.dataset import read_dataset
-from tests.fakes.gym_point import CAMERA
+from tests.fakes.envs.gym_point import CAMERA
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ import pytest
 
 from silri.store.dataset import read_dataset
 from tests.cli.conftest import POINT, SMALL
-from tests.fakes.gym_point import CAMERA
+from tests.fakes.envs.gym_point import CAMERA
 from tests.fakes.runs import metrics, summary
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from silri.evaluation.disturbance import (
 )
 from silri.evaluation.evaluate import EvaluationResult, evaluate
 from silri.evaluation.statistics import wilson_interval
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 
 
 class Kickable(PointMass):

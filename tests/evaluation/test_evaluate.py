@@ -8,8 +8,8 @@ import pytest
 from silri.core.seeding import Stream, derive_seed
 from silri.evaluation.evaluate import evaluate, sampling_actor
 from silri.evaluation.statistics import wilson_interval
-from tests.fakes.point import FakeEnvConfig, PointMass
-from tests.fakes.words import ToldPoint
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
+from tests.fakes.models.words import ToldPoint
 
 
 def expert(env):

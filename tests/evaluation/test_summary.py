@@ -10,7 +10,7 @@ import pytest
 from silri.evaluation.statistics import wilson_interval
 from silri.evaluation.summary import summarise
 from silri.runtime.keeping.state import RunState
-from tests.fakes.point import NAME
+from tests.fakes.envs.point import NAME
 from tests.fakes.runs import tiny_run
 
 

@@ -21,7 +21,7 @@ from silri.store.safety import files
 from silri.vision.config import VisionConfig
 from silri.vision.sight import Sight
 from silri.vision.sighted import Sighted
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 from tests.fakes.runs import Recorder, tiny_run
 
 

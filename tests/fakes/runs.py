@@ -21,7 +21,7 @@ from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.local import LocalRun
 from silri.runtime.session import Interrupted
 from silri.runtime.starting.prepare import make_operator
-from tests.fakes.point import NAME, FakeEnvConfig
+from tests.fakes.envs.point import NAME, FakeEnvConfig
 
 TRUNK = Trunk(hidden=(16, 16))
 BATCH = 8

@@ -13,8 +13,8 @@ from safetensors.numpy import save_file
 from silri.core.errors import ConfigError, DataError, MissingExtraError, UnknownNameError
 from silri.language import minilm
 from silri.language.model import load_model
-from tests.fakes import words
-from tests.fakes.bert import random_arrays
+from tests.fakes.models import words
+from tests.fakes.models.bert import random_arrays
 
 needs_tokenizers = pytest.mark.skipif(
     importlib.util.find_spec("tokenizers") is None,
@@ -125,7 +125,7 @@ def test_names_of_models():
         load_model("minilm2")
     assert load_model(words.MODEL).size == words.SIZE
     with pytest.raises(ConfigError, match="takes a function that gives a LanguageModel"):
-        load_model("tests.fakes.words:load_nothing")
+        load_model("tests.fakes.models.words:load_nothing")
 
 
 # Made with torch 2.13 from the package's weights, layer by layer with torch.nn.functional.

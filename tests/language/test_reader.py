@@ -11,7 +11,7 @@ from silri.language import reader
 from silri.language.config import LanguageConfig
 from silri.language.model import LanguageModel
 from silri.language.reader import Reader
-from tests.fakes import words
+from tests.fakes.models import words
 
 TEXT = {"state": ArraySpec((4,)), "instruction": ArraySpec((), "<U24")}
 
@@ -54,6 +54,6 @@ def test_what_cannot_be_read_is_refused_by_name():
     read = Reader(LanguageConfig(words.MODEL), TEXT)
     with pytest.raises(SpecError, match="'observation.instruction' is the empty text ' '"):
         read({"instruction": np.array(" ")})
-    wrong = Reader(LanguageConfig("tests.fakes.words:load_wrong"), TEXT)
+    wrong = Reader(LanguageConfig("tests.fakes.models.words:load_wrong"), TEXT)
     with pytest.raises(SpecError, match=r"'wrong' says that it gives 6 .* 'go' it made \(7,\)"):
         wrong({"instruction": np.array("go")})

@@ -16,9 +16,9 @@ from silri.rewards.examples import label_frames, read_attempts, spec_of, split
 from silri.rewards.fit import fit_classifier, seen
 from silri.rewards.labels import Label, read_labels, write_label
 from silri.rewards.network import calibrate, sigmoid, threshold_for
-from tests.fakes.cameras import OTHER_ENCODER
-from tests.fakes.classifiers import CONFIG, SPEC, write_classifier, write_dataset
-from tests.fakes.point import PointMass
+from tests.fakes.envs.cameras import OTHER_ENCODER
+from tests.fakes.envs.point import PointMass
+from tests.fakes.models.classifiers import CONFIG, SPEC, write_classifier, write_dataset
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from silri.intervention.arbiter import Arbiter
 from silri.rewards.judge import Deciding, Streak, Watching
 from silri.rewards.labels import read_labels
 from silri.runtime.acting.rollout import rollout
-from tests.fakes.classifiers import LampPoint
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.point import FakeEnvConfig
+from tests.fakes.models.classifiers import LampPoint
 
 STEP, SUCCESS = -0.05, 10.0
 NEVER = FakeEnvConfig(end_on_success=False)

@@ -21,7 +21,7 @@ from silri.rewards.refit import (
     with_refitted,
 )
 from silri.store.safety import files
-from tests.fakes.classifiers import CONFIG, attempt, write_classifier
+from tests.fakes.models.classifiers import CONFIG, attempt, write_classifier
 
 
 @pytest.fixture(scope="module")

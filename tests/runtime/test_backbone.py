@@ -18,9 +18,9 @@ from silri.runtime.learn import learn
 from silri.runtime.session import Interrupted
 from silri.vision.config import VisionConfig
 from silri.vla.config import VlaConfig
-from tests.fakes import backbones
-from tests.fakes.backbones import ACTION, MODEL, NAME, AskedPoint
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.point import FakeEnvConfig
+from tests.fakes.models import backbones
+from tests.fakes.models.backbones import ACTION, MODEL, NAME, AskedPoint
 from tests.fakes.runs import StopAfter, fingerprint, metrics, summary, tiny_run, train
 
 VLA = VlaConfig(model=MODEL, size=8, prior_action=True)
@@ -78,7 +78,7 @@ def test_a_run_that_was_stopped_ends_as_the_one_that_was_not(finished, tmp_path)
 def test_another_model_cannot_resume_it(finished, tmp_path, model, message):
     folder = shutil.copytree(finished[1], tmp_path / "run")
     with pytest.raises(ConfigError, match=message):
-        train(configuration(model=f"tests.fakes.backbones:{model}"), folder)
+        train(configuration(model=f"tests.fakes.models.backbones:{model}"), folder)
 
 
 def test_a_policy_knows_which_model_it_needs(finished):
@@ -133,7 +133,7 @@ def test_a_model_that_fails_stops_the_run_which_can_be_resumed(
     finished, tmp_path, monkeypatch, model, message
 ):
     monkeypatch.setattr(backbones.SWITCH, "on", False)
-    config, arm = configuration(model=f"tests.fakes.backbones:{model}"), Closing()
+    config, arm = configuration(model=f"tests.fakes.models.backbones:{model}"), Closing()
     with pytest.raises(BackboneFault, match=message):
         train(config, tmp_path / "run", env=arm, stop=SwitchAfter(17))
     assert arm.closed

@@ -15,10 +15,10 @@ from silri.runtime.acting.judging import CLASSIFIER, judge_of, with_kept_classif
 from silri.runtime.session import Interrupted
 from silri.runtime.starting.opening import open_env_and_operator
 from silri.vision.config import VisionConfig
-from tests.fakes import cameras, point
-from tests.fakes.cameras import ENCODER
-from tests.fakes.classifiers import NAME, SPEC, write_classifier
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs import cameras, point
+from tests.fakes.envs.cameras import ENCODER
+from tests.fakes.envs.point import FakeEnvConfig
+from tests.fakes.models.classifiers import NAME, SPEC, write_classifier
 from tests.fakes.runs import StopAfter, fingerprint, metrics, prepare, tiny_run, train
 
 

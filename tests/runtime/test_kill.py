@@ -18,7 +18,7 @@ import pytest
 from silri.agents.base import Agent
 from silri.runtime.keeping.folder import RunFolder
 from silri.store.safety import files
-from tests.fakes.agent import registered
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import fingerprint, metrics, summary, tiny_run, train
 from tests.store.killing import kill_at_every_write
 

@@ -10,8 +10,8 @@ from silri.data.mixer import Mixer
 from silri.data.replay import Replay
 from silri.runtime.learn import CHUNK, learn, learn_from_guidance
 from tests.data.episodes import make_episode
-from tests.fakes.agent import FakeAgent, FakeConfig
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
+from tests.fakes.models.agent import FakeAgent, FakeConfig
 
 SPEC = PointMass().env_spec
 

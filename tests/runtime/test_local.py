@@ -39,7 +39,7 @@ from silri.runtime.acting.faults import FAULTS_IN_A_ROW
 from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.local import LocalRun
 from silri.store.dataset import read_dataset
-from tests.fakes.agent import registered
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import (
     Recorder,
     fingerprint,
@@ -534,7 +534,7 @@ def test_an_episode_that_does_not_begin_costs_its_number_alone(tmp_path):
 
 
 def test_a_fault_in_a_demonstration_is_said_and_the_next_one_follows(tmp_path, monkeypatch):
-    from tests.fakes.point import FaultyPointMass
+    from tests.fakes.envs.point import FaultyPointMass
 
     original = FaultyPointMass.__init__
 

@@ -15,8 +15,8 @@ from silri.core.seeding import Stream, derive_seed
 from silri.intervention.operators import OperatorConfig
 from silri.runtime.session import Interrupted
 from silri.store.dataset import read_dataset
-from tests.fakes.agent import registered
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import Recorder, fingerprint, metrics, prepare, summary, tiny_run, train
 
 

@@ -17,10 +17,10 @@ from silri.runtime.acting.judging import CLASSIFIER, LABELS
 from silri.runtime.acting.refitting import Refitter
 from silri.runtime.session import Interrupted
 from silri.vision.config import VisionConfig
-from tests.fakes.agent import registered
-from tests.fakes.cameras import ENCODER
-from tests.fakes.classifiers import LampPoint, attempt, write_classifier
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.cameras import ENCODER
+from tests.fakes.envs.point import FakeEnvConfig
+from tests.fakes.models.agent import registered
+from tests.fakes.models.classifiers import LampPoint, attempt, write_classifier
 from tests.fakes.runs import Recorder, StopAfter, fingerprint, metrics, prepare, tiny_run
 
 DIM = 110

@@ -21,8 +21,8 @@ from silri.runtime.keeping.export import DESCRIPTION, encode_parameters, load_po
 from silri.runtime.session import Interrupted
 from silri.runtime.starting.opening import open_env_and_operator
 from silri.vision.config import VisionConfig
-from tests.fakes.cameras import ENCODER, NAME, OTHER_ENCODER, SeenPoint
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.envs.cameras import ENCODER, NAME, OTHER_ENCODER, SeenPoint
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
 from tests.fakes.runs import Recorder, StopAfter, fingerprint, prepare, tiny_run, train
 
 SPEC = PointMass().env_spec

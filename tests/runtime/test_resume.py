@@ -15,7 +15,7 @@ from silri.runtime.keeping.checkpoint import CheckpointStore
 from silri.runtime.session import Interrupted
 from silri.store.dataset import read_dataset
 from silri.store.format.layout import SILRI_FORMAT
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 from tests.fakes.runs import (
     Recorder,
     StopAfter,

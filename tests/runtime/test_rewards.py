@@ -11,7 +11,7 @@ from silri.runtime.learn import reward_scale
 from silri.runtime.session import Interrupted
 from silri.store.dataset import read_dataset
 from tests.data.episodes import make_episode
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
 from tests.fakes.runs import StopAfter, fingerprint, prepare, tiny_agent, tiny_run, train
 
 SPEC = PointMass().env_spec

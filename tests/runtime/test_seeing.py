@@ -17,8 +17,8 @@ from silri.runtime.cluster.policy import RobotPolicy
 from silri.runtime.keeping.export import encode_parameters, load_policy
 from silri.vision.config import VisionConfig
 from silri.vision.files import FILE
-from tests.fakes.cameras import ENCODER, NAME, OTHER_ENCODER, SeenPoint
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.cameras import ENCODER, NAME, OTHER_ENCODER, SeenPoint
+from tests.fakes.envs.point import FakeEnvConfig
 from tests.fakes.runs import assert_equal_runs, interrupt, prepare, tiny_run, train
 
 VISION = VisionConfig(encoder=ENCODER, size=8)

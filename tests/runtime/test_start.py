@@ -16,8 +16,8 @@ from silri.runtime.starting.opening import open_env_and_operator
 from silri.runtime.starting.prepare import started_from
 from silri.vision.config import VisionConfig
 from silri.vision.sight import Sight
-from tests.fakes.cameras import ENCODER, NAME, SeenPoint
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.cameras import ENCODER, NAME, SeenPoint
+from tests.fakes.envs.point import FakeEnvConfig
 from tests.fakes.runs import Recorder, StopAfter, fingerprint, tiny_run, train
 
 

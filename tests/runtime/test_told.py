@@ -19,9 +19,9 @@ from silri.runtime.keeping.export import decode_parameters, encode_parameters, l
 from silri.vision.files import FILE
 from silri.vision.sight import Sight
 from silri.vision.sighted import Sighted
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.point import FakeEnvConfig
+from tests.fakes.models.words import MODEL, NAME, OTHER_MODEL, SIZE, ToldPoint
 from tests.fakes.runs import assert_equal_runs, interrupt, tiny_run, train
-from tests.fakes.words import MODEL, NAME, OTHER_MODEL, SIZE, ToldPoint
 
 LANGUAGE = LanguageConfig(MODEL)
 

@@ -11,7 +11,8 @@ from silri.language.config import LanguageConfig
 from silri.vision.config import VisionConfig
 from silri.vision.files import decode_sight, encode_sight
 from silri.vision.sight import Sight
-from tests.fakes import cameras, words
+from tests.fakes.envs import cameras
+from tests.fakes.models import words
 
 SPEC = EnvSpec(
     name="fake/both",

@@ -11,8 +11,8 @@ from silri.vision.config import VisionConfig
 from silri.vision.files import FILE, load_sight, save_sight
 from silri.vision.sight import Sight
 from tests.data.episodes import make_episode
-from tests.fakes.cameras import ENCODER, OTHER_ENCODER, SIDE, SeenPoint
-from tests.fakes.point import PointMass
+from tests.fakes.envs.cameras import ENCODER, OTHER_ENCODER, SIDE, SeenPoint
+from tests.fakes.envs.point import PointMass
 
 CONFIG = VisionConfig(encoder=ENCODER, size=12)
 SPEC = SeenPoint().env_spec

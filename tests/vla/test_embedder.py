@@ -13,9 +13,9 @@ from silri.vision.config import VisionConfig
 from silri.vision.files import decode_sight, encode_sight
 from silri.vision.sight import Sight
 from silri.vla.config import VlaConfig
-from tests.fakes import backbones
-from tests.fakes.backbones import ACTION, MODEL, AskedPoint
-from tests.fakes.cameras import ENCODER
+from tests.fakes.envs.cameras import ENCODER
+from tests.fakes.models import backbones
+from tests.fakes.models.backbones import ACTION, MODEL, AskedPoint
 
 SPEC = AskedPoint().env_spec
 WORDLESS = replace(SPEC, observation={k: a for k, a in SPEC.observation.items() if not a.is_text})
@@ -95,7 +95,7 @@ def test_a_second_sight_gives_the_same_bits():
 
 
 def _with(model="load", **changes):
-    return replace(VLA, model=f"tests.fakes.backbones:{model}", **changes)
+    return replace(VLA, model=f"tests.fakes.models.backbones:{model}", **changes)
 
 
 def test_another_model_size_or_question_is_refused_by_both_names():
@@ -163,7 +163,10 @@ def test_a_model_that_gives_something_else_is_named(monkeypatch, model, message)
         ({"cameras": ("front",)}, r"looks at the cameras \['front', 'side'\].* gives \['front'\]"),
         ({"cameras": ("front=a", "side=b")}, r"gives \['a', 'b'\]: name them with --vla\.cameras"),
         ({"state": "pose"}, "takes a state of 4 numbers; 'pose' of fake/one-arm has none"),
-        ({"model": "tests.fakes.backbones:load_nothing"}, "takes a function that gives a Backbone"),
+        (
+            {"model": "tests.fakes.models.backbones:load_nothing"},
+            "takes a function that gives a Backbone",
+        ),
         ({"model": "smolvlm"}, "unknown vision-language model 'smolvlm'.*transformers, lerobot"),
     ],
 )

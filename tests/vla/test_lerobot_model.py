@@ -25,7 +25,7 @@ from silri.vla.config import VlaConfig
 from silri.vla.serving import feature_server
 from silri.vla.serving.feature_server import TOKEN, receive, send, serve
 from tests.conftest import ROOT
-from tests.fakes import feature_process
+from tests.fakes.models import feature_process
 
 SECRET = "0123456789abcdef"
 FRAME = np.full((8, 8, 3), 7, np.uint8)

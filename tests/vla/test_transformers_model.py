@@ -14,7 +14,7 @@ from silri.nn.encoders import weights
 from silri.vla import files, transformers_model
 from silri.vla.backbone import Inputs, load_backbone
 from silri.vla.config import VlaConfig
-from tests.fakes import smolvlm
+from tests.fakes.models import smolvlm
 
 torch = pytest.importorskip("torch", reason="silri[vla] is not installed")
 transformers = pytest.importorskip("transformers", reason="silri[vla] is not installed")

@@ -1,17 +1,11 @@
-"""What holds a deterministic policy that nobody guides: wide exploration, and away from corners."""
+"""What keeps a deterministic policy that nobody guides away from the corners of the box."""
 
 from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
 
-ITERATIONS = 2000  # over which the acting policy's deviation falls from 1
 CORNER = 0.01  # weight of the barrier, in units of Q's size
-
-
-def exploration(iterations: jax.Array, usual: float) -> jax.Array:
-    """Deviation of the acting policy, (): from 1 at first to the ``usual`` one."""
-    return jnp.maximum(1.0 - iterations.astype(jnp.float32) / ITERATIONS, usual)
 
 
 def barrier(actions: jax.Array, q: jax.Array) -> jax.Array:

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from silri.agents.residual import Base
 
 Bounds = tuple[Positive, Positive]  # low < high
+# Fields of an agent that earlier files lack: what a fresh agent has stands in for them.
+CAME_LATER = frozenset({"worked"})
 Prepared = Mapping[str, jax.Array]  # an observation as networks take it; leading axes are (...)
 Acted = tuple[jax.Array, Info]  # action (..., A) in [-1, 1], and diagnostics (...,) by name
 
@@ -44,7 +46,8 @@ class AgentConfig:
     """Fields that every algorithm has; each algorithm adds its own."""
 
     known_stages: ClassVar[tuple[str, ...]] = ("online",)  # names that its update knows
-    columns: ClassVar[tuple[str, ...]] = ()  # of silri.data.columns, for losses that need them
+    # Of silri.data.columns, for losses that need them; beside those of the class it is made from.
+    columns: ClassVar[tuple[str, ...]] = ()
 
     trunk: Trunk = field(default_factory=Trunk)  # hidden layers of every network
     learning_rate: Positive = 3e-4  # Adam, all networks unless said otherwise
@@ -56,6 +59,10 @@ class AgentConfig:
     reward_unit: NonNegative = 0.0  # the demonstrations' largest return is scaled to it, 0: not
     average_rate: Rate01 = 1.0  # Polyak rate of the policy that acts; 1 is the one that learns
     stages: tuple[Stage, ...] = (ONLINE,)  # what is learned in which order
+
+    def __init_subclass__(cls) -> None:
+        named = [name for kind in reversed(cls.__mro__) for name in vars(kind).get("columns", ())]
+        cls.columns = tuple(dict.fromkeys(named))
 
     def __post_init__(self) -> None:
         for stage in self.stages:

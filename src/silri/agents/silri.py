@@ -11,7 +11,7 @@ inconsistent (reinforcement learning decides) and rises where they are sure (imi
 While nobody has shown anything there is no constraint, and what is left is reinforcement learning.
 
 ============  =================================================================================
-pi(s)         actor: deterministic tanh mean; acts with a fixed deviation ``explore_std``
+pi(s)         actor: deterministic tanh mean; acts with sigma(s), within bounds
 beta(s)       expert: mean mu(s) and deviation sigma(s) of the human action, and of what worked
 Q_k(s, a)     critics, k = 1..E; bars are Polyak targets
 lambda(s)     multiplier, softplus output
@@ -31,7 +31,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from silri.agents import alone, losses
+from silri.agents import exploring, losses
+from silri.agents.alone import barrier
 from silri.agents.augment import PLAIN, Augment
 from silri.agents.base import Acted, Agent, AgentConfig, Prepared
 from silri.agents.gripper import create_gripper, gripper_command, update_gripper
@@ -63,7 +64,8 @@ class SiLRIConfig(AgentConfig):
     stages: tuple[Stage, ...] = (Stage("pretrain", "guidance", 500), ONLINE)
     tau: Rate01 = 0.005  # Polyak rate of the critic's and the actor's target
     critics: PositiveInt = 2  # E; the minimum is taken
-    explore_std: Positive = 0.05**0.5  # deviation of the acting policy
+    explore_std: Positive = 0.05**0.5  # greatest deviation of the acting policy
+    explore_least: Positive = 0.05  # least one, see exploring.py
     expert_decay: NonNegative = 1.0  # weight decay of the expert, times the learning rate per step
     expert_rate: Rate01 = 0.005  # Polyak rate of the expert that is imitated; 1 is the online one
     failed_weight: Share01 = 0.1  # in the expert's loss: a person's step of a failed episode
@@ -89,6 +91,7 @@ class SiLRIAgent(Agent):
     average_expert: Params
     multiplier: TrainState
     shown: jax.Array  # () bool: a person has shown something
+    worked: jax.Array  # () share of the robot's own steps that were in a success
     gripper: TrainState | None = struct.field(default=None)
     average_gripper: Params | None = struct.field(default=None)
 
@@ -155,7 +158,7 @@ class SiLRIAgent(Agent):
             shown = batch.is_intervention.any()
             multiplier = jnp.where(shown, self.multiplier_values(batch.observation), 0.0)
             loss = jnp.mean((-q + multiplier * distance) / (1.0 + multiplier))
-            loss += jnp.where(shown, 0.0, alone.barrier(actions, q))
+            loss += jnp.where(shown, 0.0, barrier(actions, q))
         info = {"actor/loss": loss, "actor/q": jnp.mean(q), "actor/distance": jnp.mean(distance)}
         return loss, info | losses.by_driver("actor/distance_", distance, batch)
 
@@ -211,7 +214,8 @@ class SiLRIAgent(Agent):
         agent, of_expert = agent.update_expert(agent.expert_rows(last))
         agent, of_actor = agent.update_actor(last)
         agent, of_multiplier = agent.update_multiplier(last)
-        agent = agent.replace(shown=self.shown | batch.is_intervention.any())
+        shown = self.shown | batch.is_intervention.any()
+        agent = agent.replace(shown=shown, worked=exploring.worked(self.worked, last))
         info = jax.tree.map(jnp.mean, infos) | of_expert | of_actor | of_multiplier
         return agent.replace(iterations=agent.iterations + 1), info
 
@@ -293,12 +297,12 @@ class SiLRIAgent(Agent):
 
     def policy(self, observation: Prepared, key: jax.Array, explore: bool) -> Acted:
         """Acts; diagnostics say why: lambda, bound, distance, the person as learned, both Q."""
-        mean = self.actor(observation, params=self.average_actor)
+        continuous = mean = self.actor(observation, params=self.average_actor)
         human_mean, human_std = self.human(observation, self.average_expert)
-        continuous = mean
         if explore:
-            usual = self.config.explore_std
-            std = jnp.where(self.shown, usual, alone.exploration(self.iterations, usual))
+            least, usual = self.config.explore_least, self.config.explore_std
+            near = exploring.guided(human_std, self.worked, least, usual)
+            std = jnp.where(self.shown, near, exploring.alone(self.iterations, usual))
             noise = std * jax.random.normal(key, mean.shape, mean.dtype)
             continuous = jnp.clip(mean + noise, -1.0, 1.0)
         diagnostics = {
@@ -343,6 +347,7 @@ class SiLRIAgent(Agent):
             expert=expert,
             average_expert=expert.params,
             shown=jnp.zeros((), bool),
+            worked=jnp.zeros(()),
             multiplier=new(network, keys[3], observation, learning_rate=config.multiplier_lr),
             gripper=gripper,
             average_gripper=None if gripper is None else gripper.params,

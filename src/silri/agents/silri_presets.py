@@ -22,6 +22,7 @@ RELEASED = replace(
     expert_rate=1.0,
     failed_weight=1.0,
     own_weight=0.0,
+    explore_least=DEFAULT.explore_std,
     constraint="released",
     kappa=1.0,
     initial_multiplier=math.log(2.0),

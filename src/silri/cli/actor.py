@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> int:
     """Drive and return the exit code."""
     from silri.cli.cluster import check_name, run_robot
     from silri.cli.pages import PageFlags
-    from silri.runtime.cluster.security import default_token_path
+    from silri.runtime.cluster.wire.security import default_token_path
 
     chosen: ActorArguments = parse(
         ActorArguments, arguments, prog="silri actor", description=DESCRIPTION

@@ -18,10 +18,10 @@ from silri.core.clock import MonotonicClock
 from silri.core.errors import ConfigError
 from silri.runtime.cluster.lifeline import Lifeline
 from silri.runtime.cluster.paths import LivePaths, SpoolPaths, read_record, write_record
-from silri.runtime.cluster.security import authenticated, check_token, ensure_token
 from silri.runtime.cluster.setup import check_learns, prepare_run
 from silri.runtime.cluster.supervisor import Child, Supervisor
-from silri.runtime.cluster.transport import import_ray, stop_head
+from silri.runtime.cluster.wire.security import authenticated, check_token, ensure_token
+from silri.runtime.cluster.wire.transport import import_ray, stop_head
 from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.pace.priority import control_core
 from silri.store.safety import files

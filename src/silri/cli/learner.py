@@ -31,7 +31,7 @@ class LearnerArguments(Arguments):
 def main(arguments: list[str]) -> int:
     """Learn and return the exit code."""
     from silri.cli.cluster import Ports, run_learner
-    from silri.runtime.cluster.security import default_token_path
+    from silri.runtime.cluster.wire.security import default_token_path
 
     prepare_jax(decides=True)  # the learner is a process of its own
     folder, config, chosen, door = open_run(
@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 def _check(chosen: LearnerArguments) -> None:
     from silri.cli.cluster import check_run
-    from silri.runtime.cluster.security import check_listening, default_token_path
+    from silri.runtime.cluster.wire.security import check_listening, default_token_path
 
     if chosen.robots < 0:
         raise ConfigError(f"--robots takes 0 or more, got {chosen.robots}")

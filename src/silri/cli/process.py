@@ -78,8 +78,8 @@ def _link(chosen: argparse.Namespace, stop: Stop) -> int:
     _yield(chosen.core)
     from silri.runtime.cluster.link import run_link
     from silri.runtime.cluster.paths import LivePaths
-    from silri.runtime.cluster.security import authenticated, check_token
-    from silri.runtime.cluster.transport import LOOPBACK_ONLY, QUIET, Head
+    from silri.runtime.cluster.wire.security import authenticated, check_token
+    from silri.runtime.cluster.wire.transport import LOOPBACK_ONLY, QUIET, Head
 
     host, client_port = chosen.address.rsplit(":", 1)
     environment = authenticated({**os.environ, **QUIET}, check_token(chosen.token))
@@ -94,10 +94,10 @@ def _link(chosen: argparse.Namespace, stop: Stop) -> int:
 
 def _uplink(chosen: argparse.Namespace, stop: Stop) -> int:
     _yield(chosen.core)
-    from silri.runtime.cluster.security import authenticated, check_token
     from silri.runtime.cluster.spool import Spool
-    from silri.runtime.cluster.transport import QUIET, RayLine, import_ray
     from silri.runtime.cluster.uplink import Uplink, run_uplink
+    from silri.runtime.cluster.wire.security import authenticated, check_token
+    from silri.runtime.cluster.wire.transport import QUIET, RayLine, import_ray
 
     os.environ.update(authenticated({**os.environ, **QUIET}, check_token(chosen.token)))
     import_ray()

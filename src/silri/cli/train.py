@@ -83,7 +83,7 @@ def _train_cluster(arguments: list[str]) -> int:
         arguments, Arguments, "silri train", DESCRIPTION, _check_cluster, open_for_robots
     )
     from silri.cli.cluster import Ports, free_port, run_learner
-    from silri.runtime.cluster.security import default_token_path
+    from silri.runtime.cluster.wire.security import default_token_path
 
     ports = Ports("127.0.0.1", free_port(), free_port())
     names = [f"robot-{number}" for number in range(1, chosen.robots + 1)]
@@ -105,7 +105,7 @@ def _check_local(chosen: Arguments) -> None:
 
 def _check_cluster(chosen: Arguments) -> None:
     from silri.cli.cluster import check_run
-    from silri.runtime.cluster.security import default_token_path
+    from silri.runtime.cluster.wire.security import default_token_path
 
     if chosen.robots < 1:
         raise ConfigError(f"--robots takes 1 or more, got {chosen.robots}")

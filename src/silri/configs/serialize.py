@@ -102,7 +102,8 @@ def with_later_fields(data: Any) -> Any:
         if data.get("agent_name") == "silri_proven":  # a variant until it became the default
             data["agent_name"] = "silri"
             agent |= {f"{name}_weight": agent.pop(name, None) for name in ("failed", "own")}
-        data["agent"] = {**_LATER_OF_SILRI, **agent}
+        fixed = {"explore_least": agent.get("explore_std")}  # nobody's spread bounded exploration
+        data["agent"] = {**_LATER_OF_SILRI, **fixed, **agent}
     if isinstance(env := data.get("env"), dict):
         for known, fields in _LATER_OF_ENV.items():
             env = {**fields, **env} if known in env else env

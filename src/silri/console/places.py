@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from silri.core.errors import ConfigError
-from silri.runtime.cluster.security import ensure_token
+from silri.runtime.cluster.wire.security import ensure_token
 
 
 def own_token(file: str | None, host: str, option: str = "--operator.token-file") -> str:

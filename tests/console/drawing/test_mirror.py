@@ -19,8 +19,8 @@ from silri.console.drawing.painter import Painter
 from silri.core.errors import EnvironmentFault, SilriError
 from silri.envs.config import GymConfig
 from silri.envs.registry import create_env, find_env
-from tests.fakes.gym_point import IDENTIFIER
-from tests.fakes.point import PointMass
+from tests.fakes.envs.gym_point import IDENTIFIER
+from tests.fakes.envs.point import PointMass
 from tests.source import PACKAGE
 
 DRAWER = "metaworld/drawer-open-v3"
@@ -73,7 +73,9 @@ def test_it_says_when_it_does_not_see_what_the_run_saw():
 
 def test_what_cannot_be_drawn_is_one_line():
     with pytest.raises(SilriError, match="has no render"):
-        Mirror.of("tests.fakes.point:Fake", find_env("tests.fakes.point:Fake").preset().config)
+        Mirror.of(
+            "tests.fakes.envs.point:Fake", find_env("tests.fakes.envs.point:Fake").preset().config
+        )
 
 
 def test_a_gymnasium_environment_gives_pictures_only_if_asked():

@@ -15,8 +15,8 @@ from silri.core.errors import DataError, RunFolderError
 from silri.runtime.cluster import sent as sent_module
 from silri.runtime.cluster.paths import SpoolPaths, write_record
 from silri.runtime.cluster.sent import Sent
-from tests.fakes.agent import registered
 from tests.fakes.cell import Cell, Faulty
+from tests.fakes.models.agent import registered
 
 
 @pytest.fixture

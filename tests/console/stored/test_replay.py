@@ -38,7 +38,7 @@ from silri.intervention.coach import ATTEMPTS
 from silri.store.dataset import read_dataset
 from silri.store.library import Library
 from tests.console.served import Served
-from tests.fakes.drawn import NAME, DrawnPoint
+from tests.fakes.envs.drawn import NAME, DrawnPoint
 from tests.fakes.runs import tiny_run, train
 from tests.source import PACKAGE
 
@@ -46,7 +46,7 @@ from tests.source import PACKAGE
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     path = tmp_path_factory.mktemp("stored") / "run"
-    config = tiny_run("tests.fakes.agent:TellingAgent", steps=24)
+    config = tiny_run("tests.fakes.models.agent:TellingAgent", steps=24)
     train(replace(config, env_name=NAME), path)
     return path
 
@@ -66,7 +66,7 @@ def archive(folder):
 def test_the_record_says_what_the_run_was(folder):
     record = RunRecord.read(folder)
     assert (record.agent, record.env, record.operator) == (
-        *("tests.fakes.agent:TellingAgent", NAME, "steady"),
+        *("tests.fakes.models.agent:TellingAgent", NAME, "steady"),
     )
     assert (record.steps, record.demos, record.rate_hz) == (24, 2, 0.0)
     assert record.surely_simulated  # a scripted person was shown what only a simulation knows

@@ -7,7 +7,7 @@ import pytest
 
 from silri.core.errors import DataError
 from silri.nn.language import bert
-from tests.fakes.bert import SIZE, random_arrays
+from tests.fakes.models.bert import SIZE, random_arrays
 
 
 def padded(sentences, width):

@@ -16,7 +16,7 @@ from silri.core.specs import ArraySpec, EnvSpec
 from silri.data.episode import EpisodeBuilder
 from silri.runtime.acting.cameras import CameraWatch
 from silri.runtime.acting.driver import Driver
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 from tests.fakes.runs import tiny_run
 
 TOP, WRIST = "images.top", "images.wrist"

@@ -12,7 +12,7 @@ from silri.intervention.presets import NOVICE
 from silri.intervention.registry import create_operator
 from silri.runtime.acting.demos import ATTEMPTS_PER_DEMO, record_demonstrations
 from tests.data.episodes import assert_equal
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 
 # Fails now and then: the fake gives eight decisions, and mistakes take three or more.
 CLUMSY = replace(NOVICE, skill=replace(NOVICE.skill, mistake=0.4))

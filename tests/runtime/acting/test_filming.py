@@ -18,13 +18,13 @@ from silri.runtime.acting.autonomous import autonomous_in
 from silri.runtime.acting.filming import Film, check_filmable
 from silri.runtime.acting.rollout import Outcome
 from silri.runtime.starting.opening import open_env_and_operator
-from tests.fakes.agent import registered
-from tests.fakes.cameras import SIDE as CAMERA_SIDE
-from tests.fakes.cameras import SeenPoint
-from tests.fakes.drawn import NAME as DRAWN
-from tests.fakes.drawn import SIDE, DrawnPoint
-from tests.fakes.point import NAME as POINT
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.envs.cameras import SIDE as CAMERA_SIDE
+from tests.fakes.envs.cameras import SeenPoint
+from tests.fakes.envs.drawn import NAME as DRAWN
+from tests.fakes.envs.drawn import SIDE, DrawnPoint
+from tests.fakes.envs.point import NAME as POINT
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import tiny_run, train
 
 av = pytest.importorskip("av")

@@ -12,7 +12,7 @@ from silri.core.protocols import OperatorInput
 from silri.data.episode import EpisodeBuilder
 from silri.intervention.arbiter import Arbiter, Phase
 from silri.runtime.acting.rollout import PAUSE_POLL_S, rollout
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
 
 SEED = 3
 

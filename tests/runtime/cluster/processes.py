@@ -23,7 +23,7 @@ import psutil
 from silri.runtime.cluster.paths import LivePaths, read_record
 from silri.store.dataset import read_dataset
 from silri.store.follow import Follower
-from tests.fakes.gym_slow import IDENTIFIER
+from tests.fakes.envs.gym_slow import IDENTIFIER
 
 ROOT = Path(__file__).resolve().parents[3]
 LONG = 300.0  # machines are shared: a test that hangs fails, one that is slow does not

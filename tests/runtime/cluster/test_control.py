@@ -36,9 +36,9 @@ from silri.runtime.cluster.paths import read_record, write_record
 from silri.runtime.cluster.spool import Spool
 from silri.runtime.starting.prepare import make_operator
 from silri.store.safety import files
-from tests.fakes.agent import registered
 from tests.fakes.cell import Cell, Faulty, Stop
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
+from tests.fakes.models.agent import registered
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -20,8 +20,8 @@ from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.session import Interrupted
 from silri.runtime.starting.prepare import collect_demonstrations, make_operator
 from silri.store.safety import files
-from tests.fakes.agent import registered
 from tests.fakes.lab import STEPS, Lab, configuration
+from tests.fakes.models.agent import registered
 
 
 @pytest.fixture(scope="module", autouse=True)

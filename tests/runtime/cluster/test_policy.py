@@ -15,7 +15,7 @@ from silri.runtime.keeping.export import encode_parameters
 from silri.vision.config import VisionConfig
 from silri.vision.sight import Sight
 from silri.vision.sighted import Sighted
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 from tests.fakes.runs import tiny_run
 
 SPEC = PointMass().env_spec

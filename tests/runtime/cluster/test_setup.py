@@ -12,9 +12,9 @@ from silri.runtime.cluster.hub import Hub
 from silri.runtime.cluster.paths import LivePaths, read_record
 from silri.runtime.cluster.setup import prepare_run, wait_for_spec
 from silri.runtime.keeping.folder import RunFolder
-from tests.fakes.agent import registered
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
 from tests.fakes.lab import configuration
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import tiny_run, train
 
 

@@ -20,9 +20,9 @@ from silri.runtime.cluster.uplink import Uplink, run_uplink
 from silri.runtime.keeping.folder import RunFolder
 from silri.runtime.starting.prepare import make_operator
 from silri.store.dataset import read_dataset
-from tests.fakes.agent import registered
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
 from tests.fakes.lab import configuration
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import Recorder
 
 

@@ -56,6 +56,16 @@ def assert_loads(folder: Path, step: int, seed: int | None = None):
     return loaded
 
 
+def test_what_came_later_is_what_a_fresh_agent_has(tmp_path):
+    fill(tmp_path)
+    template = make_tree(99) | {"worked": np.float32(0.25)}
+    loaded = CheckpointStore(tmp_path / "checkpoints", keep=2).load_newest(template)
+    assert loaded.arrays["worked"] == 0.25
+    assert tree_hash(loaded.arrays | {"worked": None}) == tree_hash(make_tree(20))
+    CheckpointStore(tmp_path / "checkpoints", keep=2).save(30, template, {})
+    assert CheckpointStore(tmp_path / "checkpoints", keep=2).load_newest(template).step == 30
+
+
 @pytest.mark.parametrize("xp", [np, jnp])
 def test_round_trip_keeps_bits_structure_and_kinds_of_leaves(tmp_path, xp):
     tree = make_tree(3, xp) | {"number": 7, "ratio": 0.1}

@@ -10,8 +10,8 @@ from silri.core.events import Evaluated, LearnerUpdated, Notice
 from silri.runtime.pace.loop import ControlLoop
 from silri.store.dataset import read_dataset
 from tests.data.episodes import assert_equal
-from tests.fakes.agent import registered
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.point import FakeEnvConfig
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import Recorder, fingerprint, prepare, tiny_run, train
 
 

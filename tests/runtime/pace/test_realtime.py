@@ -22,7 +22,7 @@ from silri.runtime.pace.realtime import (
     no_garbage_collection,
 )
 from silri.runtime.pace.timing import NOTICE_EVERY_S, LoopTiming
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 
 HZ = 20.0
 PERIOD = 1 / HZ

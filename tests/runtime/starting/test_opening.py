@@ -11,9 +11,9 @@ from silri.core.errors import ConfigError
 from silri.core.protocols import OperatorInput
 from silri.intervention.operators import OperatorConfig
 from silri.runtime.starting.opening import open_env_and_operator
-from tests.fakes.agent import registered
-from tests.fakes.given import ENV, GIVEN, OPERATOR, GivenConfig
-from tests.fakes.point import PointMass
+from tests.fakes.envs.given import ENV, GIVEN, OPERATOR, GivenConfig
+from tests.fakes.envs.point import PointMass
+from tests.fakes.models.agent import registered
 from tests.fakes.runs import tiny_run
 
 

@@ -20,8 +20,8 @@ from silri.bench.run.pinning import platform, spawn
 from silri.bench.run.plan import Job
 from silri.bench.run.runner import INTERRUPTED, POLL_S, Handle, open_log
 from silri.core.errors import SilriError, UsageError
-from silri.runtime.cluster.security import authenticated, default_token_path, ensure_token
-from silri.runtime.cluster.transport import LOOPBACK_ONLY, QUIET, import_ray
+from silri.runtime.cluster.wire.security import authenticated, default_token_path, ensure_token
+from silri.runtime.cluster.wire.transport import LOOPBACK_ONLY, QUIET, import_ray
 
 _LOG = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from silri.core.clock import Clock
 from silri.core.errors import DataError, SilriError
 from silri.runtime.cluster.hub import Hub
 from silri.runtime.cluster.paths import LivePaths, read_record, write_record
-from silri.runtime.cluster.transport import Head, RayLine, call, hub_of, import_ray
 from silri.runtime.cluster.uplink import CALL_S, Disconnected
+from silri.runtime.cluster.wire.transport import Head, RayLine, call, hub_of, import_ray
 
 _LOG = logging.getLogger(__name__)
 

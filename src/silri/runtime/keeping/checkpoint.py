@@ -31,6 +31,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
+from silri.agents.base import CAME_LATER
 from silri.core.errors import CheckpointError, DataError
 from silri.store.format.sealed import digest, read_sealed_json, sealed_json
 from silri.store.safety import files
@@ -228,6 +229,8 @@ def _fill(template: Any, leaves: dict[str, np.ndarray], where: Path) -> Any:
         CheckpointError: if the two differ in a field, its shape or its dtype.
     """
     wanted = _named_leaves(template)
+    later = {name: leaf for name, leaf in wanted.items() if name.rpartition("/")[2] in CAME_LATER}
+    leaves = {name: _to_numpy(name, leaf) for name, leaf in later.items()} | leaves
     if missing := sorted(wanted.keys() - leaves.keys()):
         raise CheckpointError(
             f"{where} has no '{missing[0]}' ({len(missing)} such fields), which this configuration "

@@ -13,7 +13,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import load, load_file, save
 
-from silri.agents.base import Agent
+from silri.agents.base import CAME_LATER, Agent
 from silri.agents.registry import load_agent
 from silri.agents.residual import Base, create_agent, frozen
 from silri.configs.run import RunConfig
@@ -175,6 +175,8 @@ def fill_parameters(agent: Agent, arrays: dict[str, np.ndarray], where: str) -> 
         DataError: the arrays are not this agent's, or not finite; names ``where`` and the leaf.
     """
     wanted = _leaves(agent)
+    later = {name: leaf for name, leaf in wanted.items() if name.rpartition(".")[2] in CAME_LATER}
+    arrays = {name: np.asarray(leaf) for name, leaf in later.items()} | arrays
     if set(wanted) != set(arrays):
         odd = sorted(set(wanted) ^ set(arrays))[:5]
         raise DataError(f"{where} does not fit {type(agent).__name__}: {odd}")

@@ -87,7 +87,7 @@ class FakeAgent(Agent):
 
 
 class TellingAgent(FakeAgent):
-    """Says with every action what SiLRI says; chosen by ``tests.fakes.agent:TellingAgent``."""
+    """Says with every action what SiLRI says; chosen by its full name."""
 
     Config = FakeConfig
 
@@ -117,7 +117,10 @@ PRESETS = {"default": Preset(FakeConfig(batch_size=8), "for tests")}
 def registered():
     """``load_agent("fake")`` works inside."""
     AGENTS._entries["fake"] = Entry(
-        "fake", "tests.fakes.agent:FakeAgent", "for tests", presets="tests.fakes.agent:PRESETS"
+        "fake",
+        "tests.fakes.models.agent:FakeAgent",
+        "for tests",
+        presets="tests.fakes.models.agent:PRESETS",
     )
     try:
         yield

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
 
-NAME = "tests.fakes.drawn:Drawn"
+NAME = "tests.fakes.envs.drawn:Drawn"
 SIDE = 64
 
 

@@ -10,10 +10,10 @@ from silri.rewards.config import FitConfig
 from silri.rewards.fit import fit_classifier
 from silri.store.store import EpisodeStore
 from tests.data.episodes import make_episode
-from tests.fakes.cameras import ENCODER, SeenPoint
-from tests.fakes.point import REACHED, FakeEnvConfig
+from tests.fakes.envs.cameras import ENCODER, SeenPoint
+from tests.fakes.envs.point import REACHED, FakeEnvConfig
 
-NAME = "tests.fakes.classifiers:Lamps"
+NAME = "tests.fakes.models.classifiers:Lamps"
 CONFIG = FitConfig(
     encoder=ENCODER, size=4, hidden=8, positives=1, margin=0, updates=1_000, folds=2, held_out=0.3
 )

@@ -22,10 +22,10 @@ import grpc
 import psutil
 
 from silri.core.errors import DataError, MissingExtraError, SilriError, UsageError
-from silri.runtime.cluster.authentication import check_refuses_strangers, problem_with
-from silri.runtime.cluster.guard import end_session
 from silri.runtime.cluster.paths import read_record, write_record
 from silri.runtime.cluster.uplink import Disconnected
+from silri.runtime.cluster.wire.authentication import check_refuses_strangers, problem_with
+from silri.runtime.cluster.wire.guard import end_session
 
 _LOG = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Head:
         self.stop()
         before = log.stat().st_size if log.exists() else 0
         command = [
-            *(sys.executable, "-m", "silri.runtime.cluster.guard", str(lifeline)),
+            *(sys.executable, "-m", "silri.runtime.cluster.wire.guard", str(lifeline)),
             str(Path(sys.executable).with_name("ray")), "start", "--head", "--block",
             f"--node-ip-address={self._host}", f"--port={self._port}",
             f"--ray-client-server-port={self._client_port}", "--include-dashboard=false",

@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 
 from silri.core.errors import UsageError
-from silri.runtime.cluster.security import TOKEN_PATH
+from silri.runtime.cluster.wire.security import TOKEN_PATH
 
 TIMEOUT_S = 5.0
 # The cheapest question that each of the two ports answers.

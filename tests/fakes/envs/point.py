@@ -173,4 +173,4 @@ class Fake:
         return config.create()
 
 
-NAME = "tests.fakes.point:Fake"
+NAME = "tests.fakes.envs.point:Fake"

@@ -14,17 +14,17 @@ import numpy as np
 from silri.core.errors import BackboneFault
 from silri.core.specs import ArraySpec
 from silri.vla.backbone import Backbone, Embedded
-from tests.fakes.cameras import SIDE, SeenPoint
-from tests.fakes.point import FakeEnvConfig
+from tests.fakes.envs.cameras import SIDE, SeenPoint
+from tests.fakes.envs.point import FakeEnvConfig
 
-NAME = "tests.fakes.backbones:Asked"
-MODEL = "tests.fakes.backbones:load"
-OTHER_MODEL = "tests.fakes.backbones:load_other"
+NAME = "tests.fakes.models.backbones:Asked"
+MODEL = "tests.fakes.models.backbones:load"
+OTHER_MODEL = "tests.fakes.models.backbones:load_other"
 SIZE, ACTION = 40, 4
 
 
 class AskedPoint(SeenPoint):
-    """As :class:`~tests.fakes.cameras.SeenPoint`, with an instruction."""
+    """As :class:`~tests.fakes.envs.cameras.SeenPoint`, with an instruction."""
 
     def __init__(self, name="one-arm", config=None):
         super().__init__(name, config)

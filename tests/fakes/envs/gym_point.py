@@ -7,12 +7,12 @@ import time
 import gymnasium
 import numpy as np
 
-from tests.fakes.point import PointMass
+from tests.fakes.envs.point import PointMass
 
-IDENTIFIER = "tests.fakes.gym_point:Point-v0"
-CAMERA = "tests.fakes.gym_point:PointCamera-v0"  # the same, seen by a camera too
+IDENTIFIER = "tests.fakes.envs.gym_point:Point-v0"
+CAMERA = "tests.fakes.envs.gym_point:PointCamera-v0"  # the same, seen by a camera too
 
-ROBOT = "tests.fakes.gym_point:PointRobot-v0"  # the same, which paces itself
+ROBOT = "tests.fakes.envs.gym_point:PointRobot-v0"  # the same, which paces itself
 WAITED: list[float] = []  # seconds, by robots in this process
 
 

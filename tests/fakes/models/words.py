@@ -9,11 +9,11 @@ import numpy as np
 
 from silri.core.specs import ArraySpec
 from silri.language.model import LanguageModel
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
 
-NAME = "tests.fakes.words:Words"
-MODEL = "tests.fakes.words:load"
-OTHER_MODEL = "tests.fakes.words:load_other"
+NAME = "tests.fakes.models.words:Words"
+MODEL = "tests.fakes.models.words:load"
+OTHER_MODEL = "tests.fakes.models.words:load_other"
 SIZE = 6  # numbers of a sentence
 SAID = {
     "left": ("go left", "to the left, please"),

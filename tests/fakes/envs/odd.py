@@ -13,7 +13,7 @@ import os
 import gymnasium
 import numpy as np
 
-from tests.fakes.gym_point import GymPoint
+from tests.fakes.envs.gym_point import GymPoint
 
 
 class Odd(GymPoint):

@@ -7,11 +7,11 @@ import numpy as np
 
 from silri.core.specs import ArraySpec
 from silri.nn.encoders.backbone import Backbone
-from tests.fakes.point import FakeEnvConfig, PointMass
+from tests.fakes.envs.point import FakeEnvConfig, PointMass
 
-NAME = "tests.fakes.cameras:Cameras"
-ENCODER = "tests.fakes.cameras:load"
-OTHER_ENCODER = "tests.fakes.cameras:load_other"
+NAME = "tests.fakes.envs.cameras:Cameras"
+ENCODER = "tests.fakes.envs.cameras:load"
+OTHER_ENCODER = "tests.fakes.envs.cameras:load_other"
 SIDE, STRIDE, CHANNELS = 32, 8, 6
 
 

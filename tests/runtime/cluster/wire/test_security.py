@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from silri.core.errors import ConfigError, UsageError
-from silri.runtime.cluster.security import (
+from silri.runtime.cluster.wire.security import (
     authenticated,
     check_listening,
     check_token,

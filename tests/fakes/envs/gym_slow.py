@@ -6,9 +6,9 @@ import time
 
 import gymnasium
 
-from tests.fakes.gym_point import GymPoint
+from tests.fakes.envs.gym_point import GymPoint
 
-IDENTIFIER = "tests.fakes.gym_slow:SlowPoint-v0"
+IDENTIFIER = "tests.fakes.envs.gym_slow:SlowPoint-v0"
 STEP_S = 0.15
 
 

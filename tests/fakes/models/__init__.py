@@ -1,0 +1,1 @@
+"""Agents and frozen models to test with."""
