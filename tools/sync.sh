@@ -3,6 +3,10 @@
 set -euo pipefail
 
 venv="${1:-.venv}"
+if [ -L "$venv" ]; then
+    echo "$venv is a link to another checkout's: left as it is"
+    exit 0
+fi
 extras=".[dev,docs,cluster,video,report,devices,console,vision,language,so101]"
 # Taken without what they ask for. The language model's weights ask for sentence-transformers and
 # PyTorch, and nothing here calls them.

@@ -244,7 +244,7 @@ def test_replayed_inputs_are_refused(desk):
 def test_the_preset_gives_a_person_time():
     config = RunConfig.from_preset(operator_name="web")
     assert (config.runtime.rate_hz, config.data.demos) == (20.0, 5)
-    assert config.describe_operator() == (
+    assert config.introduce_operator() == (
         "operator web: you, in a browser (needs the extra 'console'). "
         "The page is on 127.0.0.1, port 8420."
     )

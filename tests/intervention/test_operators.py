@@ -20,7 +20,12 @@ from silri.intervention.operators import (
     SimulatedConfig,
     SimulatedOperator,
 )
-from silri.intervention.registry import OPERATORS, create_operator, describe_operator
+from silri.intervention.registry import (
+    OPERATORS,
+    create_operator,
+    describe_operator,
+    introduce_operator,
+)
 from silri.intervention.skill import Skill, SkillConfig
 
 SPEC = ActionSpec(4, (3,))
@@ -171,6 +176,19 @@ def test_the_description_has_every_number_that_differs(name: str) -> None:
                 continue
             for number in value if isinstance(value, tuple) else (value,):
                 assert f"{number:g}" in text or f"{number:.0%}" in text, field.name
+
+
+def test_a_run_begins_with_who_it_is_and_with_numbers_only_if_somebody_changed_one() -> None:
+    preset = OPERATORS.load("steady").preset().config
+    text = introduce_operator("steady", preset)
+    assert text == (
+        "operator steady: a practised hand: small errors, the same everywhere. "
+        "Simulated; its numbers: silri list operators steady"
+    )
+    changed = dataclasses.replace(preset, skill=dataclasses.replace(preset.skill, jitter=0.9))
+    assert introduce_operator("steady", changed) == describe_operator("steady", changed)
+    nobody = OPERATORS.load("none").preset().config
+    assert introduce_operator("none", nobody) == describe_operator("none", nobody)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,10 @@ TABLES = ("agents", "envs", "operators", "devices", "encoders")
 def main(arguments: list[str]) -> int:
     """Print a table and return the exit code."""
     if arguments and arguments[0] in ("-h", "--help"):
-        print(f"usage: silri list {'|'.join(TABLES)}")
+        print(f"usage: silri list {'|'.join(TABLES)}\n       silri list operators NAME")
+        return DONE
+    if len(arguments) == 2 and arguments[0] == "operators":
+        print(_person(arguments[1]))
         return DONE
     if len(arguments) != 1:
         raise UsageError(f"name one table: silri list {'|'.join(TABLES)}")
@@ -48,6 +51,13 @@ def _operators() -> list[tuple[str, str]]:
     from silri.intervention.registry import OPERATORS
 
     return [(entry.name, entry.summary) for entry in OPERATORS]
+
+
+def _person(name: str) -> str:
+    """With every number."""
+    from silri.intervention.registry import OPERATORS, describe_operator
+
+    return describe_operator(name, OPERATORS.load(name).preset().config)
 
 
 def _devices() -> list[tuple[str, str]]:

@@ -25,7 +25,7 @@ from silri.intervention.registry import (
     DEFAULT_OPERATOR,
     OPERATORS,
     create_operator,
-    describe_operator,
+    introduce_operator,
 )
 from silri.runtime.acting.demos import NeutralPolicy, record_demonstrations, set_aside, telling
 from silri.runtime.acting.faults import FaultLog
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
     )
     with stop_on_signal() as stop:
         try:
-            print(describe_operator(person, chosen.operator))
+            print(introduce_operator(person, chosen.operator))
             print(chosen.env.describe_success())
             out = settled(chosen.out, here)
             return _record(chosen, out, person, env_name, env, operator, stop)

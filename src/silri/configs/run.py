@@ -29,7 +29,7 @@ from silri.core.settings import (
 from silri.envs.config import EnvConfig
 from silri.envs.registry import DEFAULT_ENV, create_env, find_env
 from silri.intervention.operators import OperatorConfig
-from silri.intervention.registry import DEFAULT_OPERATOR, OPERATORS, describe_operator
+from silri.intervention.registry import DEFAULT_OPERATOR, OPERATORS, introduce_operator
 from silri.language.config import LanguageConfig
 from silri.rewards.config import RewardConfig
 from silri.vision.config import VisionConfig
@@ -172,9 +172,9 @@ class RunConfig:
             f"{self.reward.consecutive} steps in a row; in evaluations: {own}"
         )
 
-    def describe_operator(self) -> str:
-        """Who intervenes, with every number."""
-        return describe_operator(self.operator_name, self.operator)
+    def introduce_operator(self) -> str:
+        """Who intervenes."""
+        return introduce_operator(self.operator_name, self.operator)
 
     @classmethod
     def from_preset(

@@ -25,7 +25,7 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 6px; }
 
 def as_text(run: Evidence, findings: Sequence[Finding]) -> str:
     """What ``silri diagnose`` prints."""
-    lines = [_headline(run), _verdict(findings)]
+    lines = [_headline(run), _verdict(run, findings)]
     for number, finding in enumerate(findings, start=1):
         lines += [
             "",
@@ -52,7 +52,7 @@ def as_page(run: Evidence, findings: Sequence[Finding]) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{title}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
-        f"<p>{html.escape(_headline(run))}</p><p>{html.escape(_verdict(findings))}</p>\n"
+        f"<p>{html.escape(_headline(run))}</p><p>{html.escape(_verdict(run, findings))}</p>\n"
         + "\n".join(parts)
         + "\n</body>\n</html>\n"
     )
@@ -83,7 +83,10 @@ def _headline(run: Evidence) -> str:
     )
 
 
-def _verdict(findings: Sequence[Finding]) -> str:
+def _verdict(run: Evidence, findings: Sequence[Finding]) -> str:
     if not findings:
-        return f"{len(RULES)} rules have looked at it, and none has anything to say."
+        text = f"{len(RULES)} rules have looked at it, and none has anything to say."
+        if not run.solved:
+            text += " Its success is low all the same: it may need more steps, or another setting."
+        return text
     return f"{len(findings)} of {len(RULES)} rules found something:"

@@ -142,7 +142,8 @@ def check_expert(env: Env, episodes: int) -> Check:
         "expert",
         value,
         2 * len(lengths) >= episodes,
-        "info['success'] is never true, or the time-out is too short"
+        "info['success'] is never true, privileged().expert_action does not solve the task, or the "
+        "time-out is too short"
         if not lengths
         else "more max_episode_steps, or an easier range of layouts",
         otherwise="warning" if lengths else "failed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from silri.core.foreign import usable
 from silri.core.protocols import Operator
 from silri.core.registry import Entry, Registry, require_attributes
-from silri.intervention.operators import OperatorConfig, OperatorContext
+from silri.intervention.operators import OperatorConfig, OperatorContext, SimulatedConfig
 
 DEFAULT_OPERATOR = "heterogeneous"
 
@@ -88,5 +88,16 @@ def create_operator(config: OperatorConfig, context: OperatorContext) -> Operato
 
 
 def describe_operator(name: str, config: OperatorConfig) -> str:
-    """Who this is, with every number: printed at the start of a run."""
+    """Who this is, with every number."""
     return f"operator {name}: {OPERATORS.get(name).summary}. {config.describe()}".rstrip()
+
+
+def introduce_operator(name: str, config: OperatorConfig) -> str:
+    """Who this is, for the start of a run: with every number where somebody changed one."""
+    usual = OPERATORS.load(name).preset().config
+    if not isinstance(config, SimulatedConfig) or config != usual:
+        return describe_operator(name, config)
+    return (
+        f"operator {name}: {OPERATORS.get(name).summary}. "
+        f"Simulated; its numbers: silri list operators {name}"
+    )

@@ -85,7 +85,7 @@ class Console:
             f"[bold]{run.agent_name}[/bold] ({run.preset}) on {run.env_name}, seed {run.seed}, "
             f"{run.steps} steps -> {self._folder}"
         )
-        self._console.print(run.describe_operator())
+        self._console.print(run.introduce_operator())
         self._console.print(run.describe_success())
         if self._notice:
             self._console.print(self._notice, markup=False)
@@ -158,13 +158,13 @@ class Console:
         self._print(
             f"{success} after {summary['env_steps']} steps, "
             f"intervention rate {summary['intervention_rate']:.2f}, "
-            f"steps_to_90 {summary['steps_to_90']}, {summary['wall_s']:.0f} s"
+            f"90 % after {_steps(summary['steps_to_90'])}, {summary['wall_s']:.0f} s"
         )
         self._print(f"figure: {curve}   summary: {self._folder / 'summary.json'}")
         if self._idle:
             self._print(
                 f"it was done already: nothing was learned. silri train --resume {self._folder} "
-                f"--steps {2 * max(summary['env_steps'], 500)} goes on"
+                f"--steps {max(1, round(summary['env_steps'] / 500)) * 1000} goes on"
             )
 
     def _rates(self) -> str:
@@ -215,3 +215,7 @@ class Console:
 
     def _print(self, text: str) -> None:
         self._console.print(text)
+
+
+def _steps(count: int | None) -> str:
+    return "no step yet" if count is None else f"{count:,} steps"
