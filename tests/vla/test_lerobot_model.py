@@ -155,7 +155,7 @@ def test_the_wire_takes_arrays_and_refuses_the_rest():
 def python(tmp_path):
     """A Python that runs the fake in place of what it is given."""
     path = tmp_path / "python"
-    fake = ROOT / "tests" / "fakes" / "feature_process.py"
+    fake = ROOT / "tests" / "fakes" / "models" / "feature_process.py"
     path.write_text(
         f"#!/bin/sh\nexport PYTHONPATH={ROOT}:{ROOT / 'src'}\n"
         f'exec {shlex.quote(sys.executable)} {fake} "$@"\n'
