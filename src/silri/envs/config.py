@@ -186,7 +186,7 @@ class PushTConfig(GymConfig):
     """A T that is pushed into its outline."""
 
     # decisions until the time-out
-    max_episode_steps: PositiveInt = 400
+    max_episode_steps: PositiveInt = 300
     # rewards: the two below, with success ending the episode, or gym-pusht's covered share
     reward: Literal["sparse", "env"] = "sparse"
     success_key: Annotated[str, Field(min_length=1)] | None = "success"
