@@ -38,6 +38,15 @@ def test_every_block_of_the_guide_runs(tmp_path, monkeypatch, capsys):
         return original(None if "resume" in keywords else tiny, *arguments, **keywords)
 
     monkeypatch.setattr(silri, "train", train)
+    # The run of the first tutorial, which the guide begins with.
+    train(
+        env="metaworld/drawer-open-v3",
+        operator="none",
+        data={"demos": 0},
+        steps=5,
+        out="runs/demo",
+        evaluation={"every": 5, "episodes": 1},
+    )
     namespace = {"__name__": "guide"}
     ran = 0
     for language, code in blocks(GUIDE):
@@ -46,6 +55,7 @@ def test_every_block_of_the_guide_runs(tmp_path, monkeypatch, capsys):
         ran += 1
     assert ran >= 7
     said = capsys.readouterr().out
+    assert re.search(r"^success: (True|False)", said, re.MULTILINE)
     assert "runs/mine 400" in said
     assert re.search(r"^None None -\d+", said, re.MULTILINE), "an evaluation that nothing judges"
     assert re.search(r"^success [\d.]+ \[[\d.]+, [\d.]+\] of 2 episodes", said, re.MULTILINE)
