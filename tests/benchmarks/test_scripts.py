@@ -95,7 +95,7 @@ RUNS = [
     Run(
         "benchmarks/console.py",
         "--steps 200 --seconds 3",
-        ("per control step, 2 cameras", "input to executed action at 20 Hz: p50"),
+        ("per control step, 2 cameras", r"executed inputs \|.*\| p50 [\d.]+ ms, p95"),
         (),
         ("starlette", "uvicorn", "websockets"),
     ),
