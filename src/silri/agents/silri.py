@@ -11,7 +11,7 @@ inconsistent (reinforcement learning decides) and rises where they are sure (imi
 While nobody has shown anything there is no constraint, and what is left is reinforcement learning.
 
 ============  =================================================================================
-pi(s)         actor: deterministic tanh mean; acts with sigma(s), within bounds
+pi(s)         actor: deterministic tanh mean; how far it strays: :mod:`silri.agents.exploring`
 beta(s)       expert: mean mu(s) and deviation sigma(s) of the human action, and of what worked
 Q_k(s, a)     critics, k = 1..E; bars are Polyak targets
 lambda(s)     multiplier, softplus output

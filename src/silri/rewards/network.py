@@ -77,20 +77,23 @@ def train(features: np.ndarray, labels: np.ndarray, config: FitConfig, fold: int
         terms = optax.sigmoid_binary_cross_entropy(network(data[0]), data[1])
         return jnp.sum(terms * data[2])
 
-    @jax.jit
-    def run(network: Network) -> Network:
-        def step(carry: Any, _: None) -> tuple[Any, None]:
-            network, state = carry
-            with jax.numpy_dtype_promotion("standard"):  # of optax's own scalars
-                updates, state = optimiser.update(jax.grad(loss)(network), state, network)
-            return (optax.apply_updates(network, updates), state), None
-
-        start = (network, optimiser.init(network))
-        (network, _), _ = jax.lax.scan(step, start, None, length=config.updates)
-        return network
-
-    trained: Network = jax.device_get(run(network))
+    run = _steps(optimiser, loss, config.updates)
+    trained: Network = jax.device_get(run((network, optimiser.init(network)))[0])
     return trained
+
+
+def _steps(
+    optimiser: optax.GradientTransformation, loss: Callable[[Network], jax.Array], count: int
+) -> Callable[[Any], Any]:
+    """(network, optimiser's state) -> the same after ``count`` steps, compiled."""
+
+    def step(carry: Any, _: None) -> tuple[Any, None]:
+        network, state = carry
+        with jax.numpy_dtype_promotion("standard"):  # of optax's own scalars
+            updates, state = optimiser.update(jax.grad(loss)(network), state, network)
+        return (optax.apply_updates(network, updates), state), None
+
+    return jax.jit(lambda carry: jax.lax.scan(step, carry, None, length=count)[0])
 
 
 def advance(
@@ -124,16 +127,7 @@ def advance(
         terms = optax.sigmoid_binary_cross_entropy(network(data[0]) - boundary, data[1])
         return jnp.sum(terms * data[2])
 
-    @jax.jit
-    def run(carry: Any) -> Any:
-        def step(carry: Any, _: None) -> tuple[Any, None]:
-            network, state = carry
-            with jax.numpy_dtype_promotion("standard"):  # of optax's own scalars
-                updates, state = optimiser.update(jax.grad(loss)(network), state, network)
-            return (optax.apply_updates(network, updates), state), None
-
-        return jax.lax.scan(step, carry, None, length=_AT_A_TIME)[0]
-
+    run = _steps(optimiser, loss, _AT_A_TIME)
     start = Network({name: jnp.asarray(array) for name, array in network.arrays.items()})
     carry = start, optimiser.init(start)
     for _ in range(0, config.updates, _AT_A_TIME):
